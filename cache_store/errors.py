@@ -1,0 +1,32 @@
+"""The errors of the cache, one small tree.
+
+CacheStoreError
+├── InvalidPicture      the bytes are no picture that can be decoded
+│   └── PictureTooLarge its header announces more pixels than allowed; nothing was decoded
+├── CorruptEntry        stored bytes that are not what was stored; never served
+└── StoreUnavailable    a store cannot be opened, read or written (disk full, server gone)
+"""
+
+
+class CacheStoreError(Exception):
+    """Base of everything this package raises on purpose."""
+
+
+class InvalidPicture(CacheStoreError):
+    """The bytes cannot be decoded as a picture."""
+
+
+class PictureTooLarge(InvalidPicture):
+    """The header announces more pixels than allowed; no pixel was decoded."""
+
+    def __init__(self, width: int, height: int, max_pixels: int) -> None:
+        super().__init__(f"{width}x{height} is more than {max_pixels} pixels")
+        self.width, self.height, self.max_pixels = width, height, max_pixels
+
+
+class StoreUnavailable(CacheStoreError):
+    """A store cannot be opened, read or written; the chat goes on without it."""
+
+
+class CorruptEntry(CacheStoreError):
+    """Stored bytes that are not an entry, or not the entry that was stored."""

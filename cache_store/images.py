@@ -1,0 +1,145 @@
+"""Pictures in canonical form: upright, opaque, sRGB, eight bits; and the digest of their pixels.
+
+The model gets exactly the pixels that are hashed. Orientation (EXIF), transparency, palettes,
+CMYK, grey, 16 bits and colour profiles are resolved once, here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import warnings
+from dataclasses import dataclass
+from typing import IO, cast
+
+import PIL
+from PIL import Image, ImageCms, ImageOps
+
+from cache_store.errors import InvalidPicture, PictureTooLarge
+
+VERSION = 1  # of the canonical form: a change here makes every remembered digest stale
+FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "PPM")
+DECODERS = f"{VERSION}/{PIL.__version__}"  # another decoder may round another way
+
+_ORIENTATION = 0x0112
+_SRGB = ImageCms.createProfile("sRGB")
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What a picture's header says, before any pixel is decoded."""
+
+    width: int
+    height: int
+    frames: int
+
+
+def read_header(data: bytes, max_pixels: int) -> Header:
+    """Size and frame count. Raises InvalidPicture, PictureTooLarge."""
+    with _open(data, max_pixels) as image:
+        return Header(image.width, image.height, getattr(image, "n_frames", 1))
+
+
+def decode(data: bytes, max_pixels: int) -> Image.Image:
+    """The canonical picture of a file: upright RGB, first frame. Raises InvalidPicture."""
+    with _open(data, max_pixels) as image:
+        try:
+            return canonicalise(image)
+        except Exception as error:  # decoders raise nearly everything on hostile bytes
+            raise InvalidPicture(f"{type(error).__name__}: {error}") from error
+
+
+def canonicalise(image: Image.Image) -> Image.Image:
+    """Upright, opaque, eight-bit sRGB, first frame. `info["frames"]` keeps how many there were.
+
+    The given picture is not changed, but its pixels are loaded.
+    """
+    frames = getattr(image, "n_frames", 1)
+    if frames > 1:
+        image.seek(0)
+    image.load()
+    upright = _upright(image)
+    result = _on_white(_eight_bits(upright))
+    result = _to_srgb(result, upright.info.get("icc_profile"))
+    result.info = {"frames": frames}
+    return result
+
+
+def digest(image: Image.Image) -> str:
+    """Hex SHA-256 over mode, size and pixels of a canonical picture, in bounded memory.
+
+    The bytes hashed are those of the picture as a binary PPM file, so `sha256sum` on that file
+    agrees for a still picture. The first frame of an animation is hashed apart from a still.
+    """
+    if image.mode != "RGB":
+        raise ValueError(f"not canonical: mode {image.mode}")
+    sink = _Hasher(b"" if image.info.get("frames", 1) == 1 else b"first frame\n")
+    image.save(cast(IO[bytes], sink), "PPM")
+    return sink.sha256.hexdigest()
+
+
+class _Hasher:
+    """A file that only hashes what is written to it."""
+
+    def __init__(self, prefix: bytes) -> None:
+        self.sha256 = hashlib.sha256(prefix)
+
+    def write(self, data: bytes) -> int:
+        self.sha256.update(data)
+        return len(data)
+
+    def flush(self) -> None:
+        """Nothing is buffered."""
+
+
+def _open(data: bytes, max_pixels: int) -> Image.Image:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow's own size warning: the limit is ours
+            image = Image.open(io.BytesIO(data), formats=FORMATS)
+    except Image.DecompressionBombError as error:
+        raise PictureTooLarge(0, 0, max_pixels) from error
+    except Exception as error:  # header parsers raise nearly everything on hostile bytes
+        raise InvalidPicture(f"{type(error).__name__}: {error}") from error
+    if image.width * image.height > max_pixels:
+        raise PictureTooLarge(image.width, image.height, max_pixels)
+    return image
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        orientation = image.getexif().get(_ORIENTATION, 1)
+    except Exception:  # noqa: BLE001 - damaged EXIF says nothing about the pixels
+        return image
+    return ImageOps.exif_transpose(image) if orientation in range(2, 9) else image
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """16 and 32 bits scaled to 8: `convert` alone would clip them."""
+    if image.mode.startswith("I;16") or image.mode == "I":
+        return image.convert("I").point(lambda value: value * (1 / 257)).convert("L")
+    if image.mode == "F":
+        return image.convert("L")
+    return image
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+        rgba = image.convert("RGBA")
+        white = Image.new("RGBA", rgba.size, "white")
+        return Image.alpha_composite(white, rgba).convert("RGB")
+    return image if image.mode in ("RGB", "CMYK") else image.convert("RGB")
+
+
+def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
+    if profile:
+        try:
+            source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+            if image.mode == "CMYK" or "sRGB" not in ImageCms.getProfileDescription(source):
+                converted = ImageCms.profileToProfile(image, source, _SRGB, outputMode="RGB")
+                return cast(Image.Image, converted)
+        except (ImageCms.PyCMSError, OSError, ValueError):
+            pass  # a damaged or ill-fitting profile: the numbers as they are
+    if image.mode != "RGB":
+        return image.convert("RGB")
+    return image.copy() if image.readonly else image

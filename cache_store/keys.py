@@ -1,0 +1,88 @@
+"""The key: SHA-256 over everything the model sees, typed and length-prefixed.
+
+Joined strings cannot tell ("ab", "c") from ("a", "bc"); here every field carries its type and its
+length, so equal bytes mean equal fields.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+
+from cache_store.types import CacheKey, CacheQuery, ImagePart, Scalar, TextPart, Turn
+
+VERSION = "qwen3vl-key-1"
+
+Encodable = Scalar | Sequence["Encodable"] | Mapping[str, "Encodable"]
+
+
+def make_key(query: CacheQuery) -> tuple[CacheKey, bytes]:
+    """The key of a query, and the material it was made from (compared before serving)."""
+    scope, question = _scope_material(query), _question_material(query)
+    key = CacheKey(
+        prefix=_prefix(query),
+        scope=hashlib.sha256(scope).hexdigest(),
+        question=hashlib.sha256(question).hexdigest(),
+    )
+    return key, encode([VERSION]) + scope + question
+
+
+def encode(value: Encodable) -> bytes:
+    """An injective encoding: type letter, length or count, payload."""
+    match value:
+        case None:
+            return b"n0:"
+        case bool():
+            return _field(b"b", b"1" if value else b"0")
+        case int():
+            return _field(b"i", str(value).encode())
+        case float():
+            return _field(b"f", value.hex().encode())
+        case str():
+            return _field(b"s", value.encode("utf-8", "surrogatepass"))
+        case Mapping():
+            items = [encode(part) for name in sorted(value) for part in (name, value[name])]
+            return b"m%d:" % len(value) + b"".join(items)
+        case Sequence():
+            return b"l%d:" % len(value) + b"".join(encode(item) for item in value)
+    raise TypeError(f"{type(value).__name__} has no place in a key")
+
+
+def _field(kind: bytes, payload: bytes) -> bytes:
+    return b"%s%d:%s" % (kind, len(payload), payload)
+
+
+def _scope_material(query: CacheQuery) -> bytes:
+    """All but the texts of the last turn; its pictures and the order of its parts are here."""
+    *history, last = query.turns
+    shape = [["image", p.digest] if isinstance(p, ImagePart) else ["text"] for p in last.parts]
+    return encode(
+        [
+            VERSION,
+            query.namespace,
+            query.model,
+            query.fingerprint,
+            dict(query.sampling),
+            [_turn(turn) for turn in history],
+            [last.role, shape],
+        ]
+    )
+
+
+def _question_material(query: CacheQuery) -> bytes:
+    return encode([part.text for part in query.turns[-1].parts if isinstance(part, TextPart)])
+
+
+def _turn(turn: Turn) -> Encodable:
+    return [
+        turn.role,
+        [["text", p.text] if isinstance(p, TextPart) else ["image", p.digest] for p in turn.parts],
+    ]
+
+
+def _prefix(query: CacheQuery) -> str:
+    """`qwen3vl:{model}:{first picture}`, for people who read a listing of keys."""
+    model = re.sub(r"[^A-Za-z0-9._-]+", "-", query.model)[-64:]
+    pictures = [p.digest for turn in query.turns for p in turn.parts if isinstance(p, ImagePart)]
+    return f"qwen3vl:{model}:{pictures[-1][:12] if pictures else 'text'}"

@@ -1,0 +1,81 @@
+"""Which file has which pixels: a repeated upload is not decoded again.
+
+SHA-256 of the uploaded bytes, under one version of the canonical form and of the decoders, leads
+to the digest of the pixels. Bounded, in memory and on disk.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from dataclasses import astuple, dataclass
+
+from cache_store.database import Database
+from cache_store.images import DECODERS
+
+_IN_MEMORY = 4096
+_ON_DISK = 200_000  # about 40 MB
+_PRUNE_EVERY = 1000  # writes
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """The canonical picture of a file: its digest, its upright size, the frames of the file."""
+
+    digest: str
+    width: int
+    height: int
+    frames: int
+
+
+class DigestMemo:
+    """Thread-safe; survives restarts where `database` does."""
+
+    def __init__(self, database: Database, decoders: str = DECODERS) -> None:
+        self._database = database
+        self._decoders = decoders
+        self._lock = threading.Lock()
+        self._recent: OrderedDict[str, Remembered] = OrderedDict()
+        self._writes = 0
+
+    def get(self, file_sha256: str) -> Remembered | None:
+        with self._lock:
+            found = self._recent.get(file_sha256)
+            if found is not None:
+                self._recent.move_to_end(file_sha256)
+                return found
+        rows = self._database.read(
+            "SELECT digest, width, height, frames FROM digests WHERE file = ? AND decoders = ?",
+            (file_sha256, self._decoders),
+        )
+        if not rows:
+            return None
+        found = Remembered(*rows[0])
+        self._keep(file_sha256, found)
+        return found
+
+    def put(self, file_sha256: str, picture: Remembered) -> None:
+        self._keep(file_sha256, picture)
+        row = (file_sha256, self._decoders, *astuple(picture), int(time.time()))
+        self._database.write(
+            [("INSERT OR REPLACE INTO digests VALUES (?, ?, ?, ?, ?, ?, ?)", [row])]
+        )
+        self._writes += 1
+        if self._writes % _PRUNE_EVERY == 0:
+            self.prune(_ON_DISK)
+
+    def prune(self, keep: int) -> None:
+        """Leave the `keep` newest on disk."""
+        oldest = (
+            "DELETE FROM digests WHERE file IN (SELECT file FROM digests ORDER BY used_at LIMIT"
+            " max(0, (SELECT count(*) FROM digests) - ?))"
+        )
+        self._database.write([(oldest, [(keep,)])])
+
+    def _keep(self, file_sha256: str, picture: Remembered) -> None:
+        with self._lock:
+            self._recent[file_sha256] = picture
+            self._recent.move_to_end(file_sha256)
+            if len(self._recent) > _IN_MEMORY:
+                self._recent.popitem(last=False)

@@ -1,0 +1,1 @@
+"""Where entries live. Each store keeps bytes under a name until they expire."""

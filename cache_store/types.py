@@ -1,0 +1,190 @@
+"""The values of the cache: what is asked, what is kept, what a lookup says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+Scalar = str | int | float | bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class TextPart:
+    """Text of a turn, in canonical form."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ImagePart:
+    """A picture of a turn: `digest` is `images.digest` of the pixels the model gets (hex)."""
+
+    digest: str
+
+
+Part = TextPart | ImagePart
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One turn of the conversation; the order of its parts is part of the question."""
+
+    role: str
+    parts: tuple[Part, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CacheQuery:
+    """Everything the model sees, and nothing it does not.
+
+    `model` is the readable name, `fingerprint` the engine's identity (weights, dtype, kernels,
+    template, libraries), `sampling` the *effective* parameters with every default filled in.
+    `max_tokens` is not in the key: see `cache.ResponseCache`. `namespace` is the server's salt
+    for who may see whose answers; a client never sets it.
+    """
+
+    model: str
+    fingerprint: str
+    turns: tuple[Turn, ...]
+    sampling: Mapping[str, Scalar]
+    max_tokens: int
+    namespace: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CacheKey:
+    """Two hex SHA-256 halves (`scope`: all but the last question) and a readable prefix."""
+
+    prefix: str
+    scope: str
+    question: str
+
+    def __str__(self) -> str:
+        return f"{self.prefix}:{self.scope[:32]}:{self.question[:32]}"
+
+
+class FinishReason(StrEnum):
+    """Why generation ended. Only `stop` and `length` make an answer that may be stored."""
+
+    STOP = "stop"  # the model ended its answer
+    LENGTH = "length"  # exactly max_tokens were generated
+    CONTEXT = "context"  # the context window was full before max_tokens
+    CANCELLED = "cancelled"  # the reader stopped it
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A finished answer and what it cost.
+
+    `completion_tokens` counts every generated token, the end token too, so that an answer with
+    `finish_reason` stop is exact for every `max_tokens >= completion_tokens`.
+    `elapsed_s`: seconds a reader waited; `busy_s`: seconds the device worked for it.
+    """
+
+    text: str
+    thought: str
+    finish_reason: FinishReason
+    prompt_tokens: int
+    completion_tokens: int
+    first_token_s: float
+    elapsed_s: float
+    busy_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class CacheEntry:
+    """A stored answer. `material` is the key's full material, compared on every lookup.
+
+    Times are seconds since the epoch; `expires_at` is absolute and carried by promotion.
+    """
+
+    material: bytes
+    model: str
+    max_tokens: int
+    answer: Answer
+    created_at: float
+    expires_at: float
+
+
+class Tier(StrEnum):
+    """Where a hit was found."""
+
+    L1 = "l1"  # memory
+    L2 = "l2"  # disk, or a shared server
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """The stored answer to exactly this query."""
+
+    key: CacheKey
+    entry: CacheEntry
+    tier: Tier
+    age_s: float
+    ttl_s: float
+    lookup_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Miss:
+    """No answer may be served. `why` says in one word what stood in the way."""
+
+    key: CacheKey
+    lookup_s: float
+    why: str = "absent"  # absent | expired | mismatch | corrupt | bypass
+
+
+Lookup = Hit | Miss
+
+
+@dataclass(frozen=True, slots=True)
+class CachePolicy:
+    """What to keep and for how long. Budgets are bytes of stored values."""
+
+    ttl_s: float = 24 * 3600
+    memory_max_bytes: int = 64 * 2**20
+    disk_max_bytes: int = 2**30
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesPoint:
+    """One slot of the time series: counts inside [start, start + width_s)."""
+
+    start: float
+    width_s: float
+    hits: int
+    misses: int
+
+
+@dataclass(frozen=True, slots=True)
+class CacheStats:
+    """Counters since the cache was first opened, and what is kept now."""
+
+    hits_l1: int = 0
+    hits_l2: int = 0
+    misses: int = 0
+    bypasses: int = 0
+    stored: int = 0
+    refused: int = 0
+    errors: int = 0
+    saved_s: float = 0.0
+    saved_busy_s: float = 0.0
+    saved_tokens: int = 0
+    entries: int = 0
+    stored_bytes: int = 0
+    memory_entries: int = 0
+    memory_bytes: int = 0
+    lookup_p50_s: float = 0.0
+    lookup_p95_s: float = 0.0
+    series: tuple[SeriesPoint, ...] = field(default=())
+
+    @property
+    def hits(self) -> int:
+        return self.hits_l1 + self.hits_l2
+
+    @property
+    def hit_rate(self) -> float:
+        """Hits over lookups that could have hit (0 to 1); bypasses do not count."""
+        asked = self.hits + self.misses
+        return self.hits / asked if asked else 0.0

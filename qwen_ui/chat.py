@@ -1,0 +1,236 @@
+"""ChatService: the one object that pages and routes see, and the only async boundary.
+
+It puts a request into canonical form once; the key is made from that form, and the model gets it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+
+from cache_store.cache import ResponseCache
+from cache_store.questions import canonical
+from cache_store.types import CacheQuery, Hit, ImagePart, TextPart, Turn
+from qwen_ui.engines.base import (
+    EngineClosed,
+    EngineSpec,
+    GenerationRequest,
+    Sampling,
+)
+from qwen_ui.engines.registry import EngineRegistry
+from qwen_ui.errors import BadRequest, EmptyQuestion, NotCached, QuestionTooLong, TooManyPictures
+from qwen_ui.images import ImageOpener
+from qwen_ui.runs import Flight, Pending, Replay
+from qwen_ui.settings import Settings
+from qwen_ui.types import (
+    CacheControl,
+    CacheStats,
+    ChatEvent,
+    ChatRequest,
+    Image,
+    Message,
+    ModelInfo,
+    ModelState,
+    ModelStatus,
+    Picture,
+    SamplingParams,
+)
+
+_PROGRESS_EVERY_S = 0.25
+
+
+class ChatService:
+    """Questions in, events out. Sync methods may be called from any thread."""
+
+    def __init__(
+        self,
+        cache: ResponseCache,
+        registry: EngineRegistry,
+        images: ImageOpener,
+        settings: Settings,
+    ) -> None:
+        self._cache = cache
+        self._registry = registry
+        self._images = images
+        self._settings = settings
+        self._lookups = ThreadPoolExecutor(8, thread_name_prefix="lookup")
+        self._running: set[Pending] = set()
+
+    # --- one question --------------------------------------------------------------------------
+
+    def open_picture(self, data: bytes, name: str = "picture") -> Picture:
+        """Accept an uploaded file. Raises errors.BadPicture, errors.PictureTooBig."""
+        return self._images.open(data, name)
+
+    def open(
+        self,
+        messages: Sequence[Message],
+        *,
+        model: str | None = None,
+        sampling: SamplingParams = SamplingParams(),
+        cache: CacheControl = CacheControl(),
+    ) -> ChatRequest:
+        """The request in canonical form. Raises errors.BadRequest and its kinds."""
+        opened = tuple(_canonical(message) for message in messages)
+        if not opened or opened[-1].role != "user":
+            raise BadRequest("The last message must be a question of the user.")
+        self._check_question(opened[-1])
+        return ChatRequest(model or self._registry.default, opened, sampling, cache)
+
+    def lookup(self, request: ChatRequest) -> Replay | Pending:
+        """The stored answer, or what to `run`. Touches no model.
+
+        Raises errors.UnknownModel, errors.ModelFailed, errors.NotCached.
+        """
+        spec = self._registry.spec(request.model)
+        query = self._query(request, spec)
+        control = request.cache
+        found = self._cache.bypass(query) if control.no_cache else self._cache.lookup(query)
+        if isinstance(found, Hit):
+            return Replay(found)
+        if control.only_if_cached:
+            raise NotCached
+        return Pending(request, query, found)
+
+    async def stream(self, request: ChatRequest) -> AsyncIterator[ChatEvent]:
+        """The events of one answer, from the cache or from the model. Raises QwenUIError."""
+        loop = asyncio.get_running_loop()
+        found = await loop.run_in_executor(self._lookups, self.lookup, request)
+        if isinstance(found, Replay):
+            for event in found.events:
+                yield event
+        else:
+            async for event in self.run(found):
+                yield event
+
+    async def run(self, pending: Pending) -> AsyncIterator[ChatEvent]:
+        """The events of an answer by the model; closing the iterator stops the model."""
+        yield pending.status
+        flight = Flight(pending, self._cache)
+        self._running.add(pending)
+        try:
+            async for waiting in self._submit_when_ready(pending, flight):
+                yield waiting
+            async for event in flight.events():
+                yield event
+        finally:
+            pending.stop()
+            self._running.discard(pending)
+
+    # --- around it -----------------------------------------------------------------------------
+
+    def models(self) -> tuple[ModelInfo, ...]:
+        """What the picker offers, and how far each one is."""
+        return self._registry.models()
+
+    def warm(self, model: str | None = None) -> None:
+        """Begin to load a model, before anybody asks. Raises errors.UnknownModel."""
+        self._registry.engine(model or self._registry.default)
+
+    def stats(self) -> CacheStats:
+        """What the cache did and holds; reads a file, so not for the event loop."""
+        return self._cache.stats()
+
+    def clear_cache(self) -> None:
+        """Forget every stored answer."""
+        self._cache.clear()
+
+    def close(self, grace_s: float = 5.0) -> None:
+        """Let running answers finish for `grace_s`, stop the others, write everything down."""
+        deadline = time.monotonic() + grace_s
+        while self._running and time.monotonic() < deadline:
+            time.sleep(0.02)
+        for pending in list(self._running):
+            pending.stop()
+        self._lookups.shutdown()
+        self._registry.close()
+        self._cache.close()
+
+    # --- inside --------------------------------------------------------------------------------
+
+    def _check_question(self, question: Message) -> None:
+        text = "".join(part for part in question.parts if isinstance(part, str))
+        pictures = sum(isinstance(part, Image) for part in question.parts)
+        if not text:
+            raise EmptyQuestion
+        if len(text) > self._settings.max_question_chars:
+            raise QuestionTooLong(len(text), self._settings.max_question_chars)
+        if pictures > self._settings.max_images:
+            raise TooManyPictures(self._settings.max_images)
+
+    def _query(self, request: ChatRequest, spec: EngineSpec) -> CacheQuery:
+        return CacheQuery(
+            model=request.model,
+            fingerprint=spec.fingerprint(),
+            turns=tuple(_turn(message) for message in request.messages),
+            sampling=asdict(Sampling.resolve(request.sampling, spec.sampling)),
+            max_tokens=self._max_tokens(request),
+        )
+
+    def _max_tokens(self, request: ChatRequest) -> int:
+        asked = request.sampling.max_tokens
+        if asked is None:
+            return self._settings.max_tokens
+        if asked < 1:
+            raise BadRequest("max_tokens must be 1 or more.")
+        return asked
+
+    async def _submit_when_ready(
+        self, pending: Pending, flight: Flight
+    ) -> AsyncIterator[ModelStatus]:
+        """Tells how the model is coming along, until an engine has taken the request."""
+        model = pending.request.model
+        while not pending.stopped.is_set():
+            loading = asyncio.wrap_future(self._registry.engine(model))
+            while not loading.done() and not pending.stopped.is_set():
+                yield self._model_status(model)
+                await asyncio.wait([loading], timeout=_PROGRESS_EVERY_S)
+            if pending.stopped.is_set():
+                break
+            engine = loading.result()
+            if engine.waiting:
+                yield ModelStatus(model, ModelState.READY, 1.0, engine.waiting)
+            try:
+                pending.started(engine.submit(_generation(pending, engine.spec), flight.hear))
+                return
+            except EngineClosed:  # another visitor switched models in this moment
+                continue
+        flight.land_unstarted()
+
+    def _model_status(self, model: str) -> ModelStatus:
+        info = next(info for info in self._registry.models() if info.name == model)
+        return ModelStatus(model, info.state, info.progress)
+
+
+def _canonical(message: Message) -> Message:
+    """Neighbouring texts stay apart: their order and borders are what the model sees."""
+    parts = (canonical(p) if isinstance(p, str) else p for p in message.parts)
+    kept = tuple(part for part in parts if part != "")
+    for part in kept:
+        if isinstance(part, str):
+            _check_unicode(part)
+    return Message(message.role, kept)
+
+
+def _check_unicode(text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise BadRequest(
+            "The text holds half a character (a lone surrogate). Type it anew."
+        ) from None
+
+
+def _turn(message: Message) -> Turn:
+    return Turn(
+        message.role,
+        tuple(TextPart(p) if isinstance(p, str) else ImagePart(p.digest) for p in message.parts),
+    )
+
+
+def _generation(pending: Pending, spec: EngineSpec) -> GenerationRequest:
+    sampling = Sampling.resolve(pending.request.sampling, spec.sampling)
+    return GenerationRequest(pending.request.messages, sampling, pending.query.max_tokens)

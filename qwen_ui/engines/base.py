@@ -1,0 +1,144 @@
+"""What every engine is: an identity that is known before it is loaded, and a queue of jobs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Protocol
+
+from qwen_ui.errors import QwenUIError
+from qwen_ui.types import FinishReason, Message, SamplingParams, TextDelta, ThoughtDelta
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """Effective sampling parameters. Greedy has exactly one spelling, so that keys meet."""
+
+    temperature: float = 0.0  # 0: greedy
+    top_p: float = 1.0
+    top_k: int = 0  # 0: all tokens
+    seed: int = 0
+
+    @classmethod
+    def resolve(cls, asked: SamplingParams, default: Sampling) -> Sampling:
+        """`asked` with the model's defaults filled in; parameters that greedy ignores are reset."""
+        temperature = default.temperature if asked.temperature is None else asked.temperature
+        if temperature == 0:
+            return cls()
+        return cls(
+            temperature=float(temperature),
+            top_p=float(default.top_p if asked.top_p is None else asked.top_p),
+            top_k=default.top_k if asked.top_k is None else asked.top_k,
+            seed=default.seed if asked.seed is None else asked.seed,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSpec:
+    """Everything about an engine that can change an answer; resolved before loading, then obeyed.
+
+    `revision`: a hub commit, or a digest over the folder's weights. `inputs`: a digest over
+    tokenizer, chat template and picture processing. `kernels`: device name, instruction set,
+    threads. `sampling` (the defaults) is not in the fingerprint: the key holds the effective one.
+    """
+
+    engine: str
+    model: str
+    source: str
+    revision: str
+    dtype: str
+    attention: str
+    device: str
+    kernels: str
+    inputs: str
+    min_pixels: int
+    max_pixels: int
+    context_tokens: int
+    versions: tuple[str, ...]
+    thinking: bool = False
+    demo: bool = False
+    sampling: Sampling = Sampling()
+
+    def fingerprint(self) -> str:
+        """Hex SHA-256 over all fields that decide an answer."""
+        fields = asdict(self)
+        for name in ("source", "sampling", "demo"):  # where it lies and what it is called
+            del fields[name]
+        return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationRequest:
+    """What an engine is asked: canonical messages and effective parameters."""
+
+    messages: tuple[Message, ...]
+    sampling: Sampling
+    max_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """The end of a run that did not fail.
+
+    Seconds are counted from the moment the worker took the job: `first_token_s` to the first
+    token, `elapsed_s` to the end; `busy_s` is the part spent inside the model.
+    """
+
+    reason: FinishReason
+    prompt_tokens: int
+    completion_tokens: int
+    first_token_s: float
+    elapsed_s: float
+    busy_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """The end of a run that failed."""
+
+    error: QwenUIError
+
+
+EngineEvent = ThoughtDelta | TextDelta | Completion | Failure
+Listener = Callable[[EngineEvent], None]
+
+
+@dataclass(slots=True)
+class Job:
+    """A submitted request. Any thread may cancel it; cancelling twice or late does nothing."""
+
+    request: GenerationRequest
+    listener: Listener
+    stop: threading.Event = field(default_factory=threading.Event)
+
+    def cancel(self) -> None:
+        self.stop.set()
+
+
+class EngineClosed(Exception):
+    """The engine was unloaded between being found and being asked: find it again."""
+
+
+class Engine(Protocol):
+    """A loaded model. Thread-safe; never blocks the caller for the length of an answer."""
+
+    @property
+    def spec(self) -> EngineSpec: ...
+
+    @property
+    def waiting(self) -> int:
+        """Jobs that are queued or running."""
+        ...
+
+    def submit(self, request: GenerationRequest, listener: Listener) -> Job:
+        """Queue a request. `listener` is called on the worker's thread: deltas in order, then
+        exactly one Completion or Failure. Raises errors.EngineBusy when the queue is full,
+        EngineClosed after `close`."""
+        ...
+
+    def close(self) -> None:
+        """Finish queued and running jobs, then release the model. Blocks until that is done."""
+        ...

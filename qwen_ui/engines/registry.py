@@ -1,0 +1,162 @@
+"""Which models there are, which one is loaded, and how a switch happens while others read."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Protocol
+
+from qwen_ui.engines.base import Engine, EngineSpec
+from qwen_ui.errors import ModelFailed, QwenUIError, UnknownModel
+from qwen_ui.types import ModelInfo, ModelState
+
+log = logging.getLogger(__name__)
+
+Progress = Callable[[float], None]  # 0 to 1
+
+
+class ModelSource(Protocol):
+    """A model that can be loaded."""
+
+    @property
+    def name(self) -> str: ...
+
+    def resolve(self) -> EngineSpec:
+        """The identity, found without loading weights. Raises errors.ModelFailed."""
+        ...
+
+    def load(self, spec: EngineSpec, progress: Progress) -> Engine:
+        """Load exactly what `spec` says. Raises errors.ModelFailed."""
+        ...
+
+
+class _Slot:
+    """One model's place: its source, its identity once known, its engine while loaded."""
+
+    def __init__(self, source: ModelSource) -> None:
+        self.source = source
+        self.lock = threading.Lock()  # held while resolving
+        self.spec: EngineSpec | None = None
+        self.loading: Future[Engine] | None = None
+        self.progress = 0.0
+        self.error: QwenUIError | None = None
+
+
+class EngineRegistry:
+    """Loads are serialised on one thread; at most `keep_loaded` models stay in memory.
+
+    Before a load the least recently used engines are closed: their running answers finish, new
+    questions to them load them again. Thread-safe.
+    """
+
+    def __init__(self, sources: Sequence[ModelSource], keep_loaded: int = 1) -> None:
+        self._slots = {source.name: _Slot(source) for source in sources}
+        self._default = sources[0].name
+        self._keep = keep_loaded
+        self._loaded: OrderedDict[str, Engine] = OrderedDict()  # the last one was used last
+        self._lock = threading.Lock()
+        self._loader = ThreadPoolExecutor(1, thread_name_prefix="model-loader")
+
+    @property
+    def default(self) -> str:
+        return self._default
+
+    def models(self) -> tuple[ModelInfo, ...]:
+        """What there is, in the order of the picker."""
+        return tuple(self._info(name, slot) for name, slot in self._slots.items())
+
+    def spec(self, name: str) -> EngineSpec:
+        """The identity of a model; reads its files the first time, so not for the event loop.
+
+        Raises errors.UnknownModel, errors.ModelFailed.
+        """
+        slot = self._slot(name)
+        with slot.lock:
+            if slot.spec is None:
+                slot.spec = slot.source.resolve()
+            return slot.spec
+
+    def engine(self, name: str) -> Future[Engine]:
+        """The loaded engine, now or as soon as it is loaded; never blocks.
+
+        The future raises errors.ModelFailed; a later call tries again.
+        """
+        slot = self._slot(name)
+        with self._lock:
+            if name in self._loaded:
+                self._loaded.move_to_end(name)
+                ready: Future[Engine] = Future()
+                ready.set_result(self._loaded[name])
+                return ready
+            if slot.loading is None:
+                slot.progress, slot.error = 0.0, None
+                slot.loading = self._loader.submit(self._load, name, slot)
+            return slot.loading
+
+    def close(self) -> None:
+        """Close every engine; blocks until running answers have ended."""
+        self._loader.shutdown(wait=True, cancel_futures=True)
+        with self._lock:
+            engines = list(self._loaded.values())
+            self._loaded.clear()
+        for engine in engines:
+            engine.close()
+
+    def _slot(self, name: str) -> _Slot:
+        try:
+            return self._slots[name]
+        except KeyError:
+            raise UnknownModel(name) from None
+
+    def _load(self, name: str, slot: _Slot) -> Engine:
+        def report(fraction: float) -> None:
+            slot.progress = fraction
+
+        try:
+            spec = self.spec(name)
+            self._make_room()
+            engine = slot.source.load(spec, report)
+        except QwenUIError as error:
+            self._failed(slot, error)
+            raise
+        except Exception as error:  # whatever a foreign loader raises becomes one clear sentence
+            log.exception("loading %s failed", name)
+            failure = ModelFailed(name, f"{type(error).__name__}: {error}")
+            self._failed(slot, failure)
+            raise failure from error
+        with self._lock:
+            self._loaded[name] = engine
+            slot.loading = None
+        log.info("%s is ready (%s, %s, %s)", name, spec.device, spec.dtype, spec.attention)
+        return engine
+
+    def _failed(self, slot: _Slot, error: QwenUIError) -> None:
+        log.error("%s", error)
+        with self._lock:
+            slot.loading, slot.error = None, error
+
+    def _make_room(self) -> None:
+        while True:
+            with self._lock:
+                if len(self._loaded) < self._keep:
+                    return
+                name, engine = self._loaded.popitem(last=False)
+            log.info("unloading %s", name)
+            engine.close()
+
+    def _info(self, name: str, slot: _Slot) -> ModelInfo:
+        with self._lock:
+            spec, demo = slot.spec, bool(slot.spec and slot.spec.demo)
+            if name in self._loaded:
+                state, progress = ModelState.READY, 1.0
+            elif slot.loading is not None:
+                state, progress = ModelState.LOADING, slot.progress
+            elif slot.error is not None:
+                return ModelInfo(name, ModelState.FAILED, 0.0, str(slot.error), demo)
+            else:
+                state, progress = ModelState.UNLOADED, 0.0
+        told = f"{spec.device} · {spec.dtype} · {spec.attention}" if spec else ""
+        return ModelInfo(name, state, progress, told, demo)

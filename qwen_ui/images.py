@@ -1,0 +1,85 @@
+"""From uploaded bytes to a picture: limits by the header, the digest by memo, pixels on demand."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from functools import partial
+
+from PIL import Image as PILImage
+
+from cache_store import images as canonical
+from cache_store.errors import InvalidPicture, PictureTooLarge
+from cache_store.memo import DigestMemo, Remembered
+from qwen_ui.errors import BadPicture, GenerationFailed, PictureGone, PictureTooBig, QwenUIError
+from qwen_ui.media import MediaStore
+from qwen_ui.types import Image, Picture
+
+log = logging.getLogger(__name__)
+
+
+class ImageOpener:
+    """Opens uploads. A file that was seen before is not decoded again. Thread-safe."""
+
+    def __init__(
+        self, memo: DigestMemo, media: MediaStore, *, max_bytes: int, max_pixels: int
+    ) -> None:
+        self._memo = memo
+        self._media = media
+        self._max_bytes = max_bytes
+        self._max_pixels = max_pixels
+
+    def open(self, data: bytes, name: str) -> Picture:
+        """Accept a picture file. `name` is what errors call it.
+
+        Raises errors.PictureTooBig (before decoding), errors.BadPicture.
+        """
+        if len(data) > self._max_bytes:
+            raise PictureTooBig(name, _megabytes(len(data)), _megabytes(self._max_bytes))
+        id = hashlib.sha256(data).hexdigest()
+        try:
+            known, thumbnail = self._memo.get(id), self._media.thumbnail(id)
+            if known is None or thumbnail is None:
+                pixels = canonical.decode(data, self._max_pixels)
+                known = _remembered(pixels)
+                self._memo.put(id, known)
+                thumbnail = self._media.make_thumbnail(id, pixels)
+            if known.width * known.height > self._max_pixels:
+                raise PictureTooLarge(known.width, known.height, self._max_pixels)
+            self._media.put(id, data)
+        except (InvalidPicture, OSError) as error:
+            raise self._explain(error, name) from error
+        load = partial(self._load, id, known.digest)
+        image = Image(known.digest, known.width, known.height, load)
+        return Picture(id, name, image, thumbnail, known.frames)
+
+    def _load(self, id: str, digest: str) -> PILImage.Image:
+        data = self._media.get(id)
+        if data is None:
+            raise PictureGone
+        pixels = canonical.decode(data, self._max_pixels)
+        if canonical.digest(pixels) != digest:  # what is hashed is what is run, or nothing is
+            self._memo.put(id, _remembered(pixels))
+            raise GenerationFailed("a picture's remembered digest was wrong; ask again")
+        return pixels
+
+    def _explain(self, error: InvalidPicture | OSError, name: str) -> QwenUIError:
+        match error:
+            case PictureTooLarge():
+                size = f"{error.width} x {error.height} pixels"
+                return PictureTooBig(name, size, f"{self._max_pixels / 1e6:.0f} megapixels")
+            case InvalidPicture():
+                log.info("%s: %s", name, error)
+                return BadPicture(name)
+            case OSError():
+                log.error("%s cannot be kept: %s", name, error)
+                return GenerationFailed(f"{name} cannot be kept ({error.strerror}); tell the host")
+
+
+def _remembered(pixels: PILImage.Image) -> Remembered:
+    frames = int(pixels.info.get("frames", 1))
+    return Remembered(canonical.digest(pixels), pixels.width, pixels.height, frames)
+
+
+def _megabytes(count: int) -> str:
+    return f"{count / 2**20:.0f} MB"

@@ -1,0 +1,92 @@
+"""Every setting, once: the field is the environment variable, the flag and the line of help."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, CliApp, SettingsConfigDict
+
+MIB = 2**20
+
+
+class Settings(BaseSettings):
+    """Web chat for Qwen3-VL with an exact answer cache."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="QWEN_UI_",
+        frozen=True,
+        cli_prog_name="python app.py",
+        cli_kebab_case=True,
+        cli_implicit_flags=True,
+        cli_hide_none_type=True,
+        cli_avoid_json=True,
+    )
+
+    # the model
+    model: str = Field(
+        "auto",
+        description="hub id or folder of a Qwen3-VL model, demo, demo-thinking, or auto: "
+        "Qwen3-VL-4B-Instruct where a CUDA device and the weights are at hand, else demo",
+    )
+    models: str = Field(
+        "", description="further models for the picker, separated by commas; loaded when chosen"
+    )
+    revision: str | None = Field(None, description="branch, tag or commit of --model on the hub")
+    device: str = Field("auto", description="auto, cpu, cuda, cuda:1, ...")
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto", description="auto: as the weights were saved"
+    )
+    attention: Literal["auto", "eager", "sdpa", "flash_attention_2"] = Field(
+        "auto", description="auto: flash_attention_2 where it is installed and can run, else sdpa"
+    )
+    min_pixels: int | None = Field(
+        None, ge=1024, description="smaller pictures are enlarged to this; none: the model's own"
+    )
+    max_pixels: int = Field(
+        1_310_720,
+        ge=1024,
+        description="larger pictures are reduced to this for the model, never above its own limit",
+    )
+    max_tokens: int = Field(2048, ge=1, description="longest answer, in tokens")
+    keep_loaded: int = Field(1, ge=1, description="models kept in memory side by side")
+    max_queue: int = Field(32, ge=1, description="questions that may wait for a model")
+
+    # the cache
+    cache_dir: Path = Field(
+        Path("~/.cache/qwen-ui"), description="answers, statistics and uploaded pictures"
+    )
+    cache_ttl_s: float = Field(86_400, ge=0, description="seconds an answer is kept; 0: none is")
+    cache_max_bytes: int = Field(1024 * MIB, ge=MIB, description="budget of the answers on disk")
+    memory_max_bytes: int = Field(64 * MIB, ge=0, description="budget of the answers in memory")
+    media_max_bytes: int = Field(512 * MIB, ge=MIB, description="budget of uploaded pictures")
+    media_ttl_s: float = Field(86_400, gt=0, description="seconds an uploaded picture is kept")
+
+    # limits of one question
+    max_upload_bytes: int = Field(64 * MIB, ge=1024, description="largest picture file")
+    max_image_pixels: int = Field(
+        64 * MIB, ge=1024, description="largest picture, in pixels; refused before decoding"
+    )
+    max_images: int = Field(8, ge=1, description="pictures in one question")
+    max_question_chars: int = Field(20_000, ge=1, description="longest question")
+
+    # the server
+    host: str = Field("127.0.0.1", description="address to listen on; 0.0.0.0: every interface")
+    port: int = Field(7860, ge=0, le=65_535, description="port to listen on")
+    share: bool = Field(False, description="make a public gradio.live link")
+    root_path: str = Field("", description="path prefix when a reverse proxy serves the app")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="what goes to the terminal"
+    )
+
+    @property
+    def directory(self) -> Path:
+        """`cache_dir` with the home directory filled in."""
+        return self.cache_dir.expanduser()
+
+
+def read_settings(arguments: Sequence[str]) -> Settings:
+    """Settings from flags, then the environment, then defaults. Exits 0 on --help, 2 on errors."""
+    return CliApp.run(Settings, cli_args=list(arguments))

@@ -1,0 +1,217 @@
+"""The values that travel: pictures, messages, requests, and the events of an answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Literal
+
+from PIL import Image as PILImage
+
+from cache_store.types import CacheStats, FinishReason, SeriesPoint
+
+__all__ = [
+    "CacheControl",
+    "CacheStats",
+    "CacheStatus",
+    "ChatEvent",
+    "ChatRequest",
+    "Finish",
+    "FinishReason",
+    "Image",
+    "Message",
+    "ModelInfo",
+    "ModelState",
+    "ModelStatus",
+    "Picture",
+    "Role",
+    "SamplingParams",
+    "SeriesPoint",
+    "TextDelta",
+    "ThoughtDelta",
+    "Usage",
+]
+
+Role = Literal["system", "user", "assistant"]
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """A picture by the digest of its canonical pixels; the pixels are decoded when asked for.
+
+    `load` decodes, checks that the digest is `digest`, and returns an upright RGB picture of
+    `width` x `height`. It may be called from any thread; raises `errors.PictureGone`.
+    """
+
+    digest: str
+    width: int
+    height: int
+    load: Callable[[], PILImage.Image] = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """An uploaded picture that was accepted: what the model gets, and what the page shows.
+
+    `id` is the SHA-256 of the file, `thumbnail` a small JPEG of at most 100 kB. `frames` above 1:
+    an animation, of which the model sees the first frame.
+    """
+
+    id: str
+    name: str
+    image: Image
+    thumbnail: Path
+    frames: int
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn. `parts` keeps the order of text and pictures; texts are in canonical form."""
+
+    role: Role
+    parts: tuple[str | Image, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SamplingParams:
+    """What the caller asks for; None means the model's own default (see EngineSpec.sampling)."""
+
+    max_tokens: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    seed: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CacheControl:
+    """The request's side of HTTP caching (RFC 9111, 5.2.1)."""
+
+    no_cache: bool = False  # ask the model again, then store
+    no_store: bool = False  # keep nothing of this answer
+    only_if_cached: bool = False  # a stored answer or errors.NotCached
+    ttl_s: float | None = None  # how long to keep the answer; None: the policy's
+
+
+@dataclass(frozen=True, slots=True)
+class ChatRequest:
+    """A question in canonical form: what is hashed is what is run. Made by ChatService.open."""
+
+    model: str
+    messages: tuple[Message, ...]
+    sampling: SamplingParams = SamplingParams()
+    cache: CacheControl = CacheControl()
+
+
+# --- the events of one answer, in the order in which they come -------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class CacheStatus:
+    """What the cache did, in the terms of RFC 9211; first event of every answer.
+
+    A hit has `hit`, `tier`, `age_s` and `ttl_s`; anything else has `fwd`. After a miss a second
+    one may follow with `stored` set, as the last event before `Finish`.
+    """
+
+    key: str
+    hit: bool = False
+    fwd: Literal["miss", "bypass"] | None = None
+    stored: bool = False
+    collapsed: bool = False
+    ttl_s: float | None = None
+    age_s: float | None = None
+    tier: Literal["l1", "l2"] | None = None
+    detail: str = ""
+    lookup_s: float = 0.0
+
+    def header(self) -> str:
+        """The value of a `Cache-Status` header (RFC 9211, section 2)."""
+        fields = ["qwen-ui"]
+        if self.hit:
+            fields.append("hit")
+        if self.fwd:
+            fields.append(f"fwd={self.fwd}")
+        if self.stored:
+            fields.append("stored")
+        if self.collapsed:
+            fields.append("collapsed")
+        if self.ttl_s is not None:
+            fields.append(f"ttl={int(self.ttl_s)}")
+        fields.append(f'key="{self.key}"')
+        if self.tier or self.detail:
+            fields.append(f"detail={self.tier or self.detail}")
+        return "; ".join(fields)
+
+
+class ModelState(StrEnum):
+    """Where a model is on its way to answering."""
+
+    UNLOADED = "unloaded"
+    LOADING = "loading"
+    READY = "ready"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelStatus:
+    """The answer waits for its model: loading (`progress` 0 to 1) or busy (`waiting` before us)."""
+
+    model: str
+    state: ModelState
+    progress: float = 0.0
+    waiting: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ThoughtDelta:
+    """Text of a thinking model's thoughts."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class TextDelta:
+    """Text of the answer."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Counts and times of the answer. On a hit the times are this hit's, `saved_s` what it saved.
+
+    `first_token_s` and `elapsed_s` are seconds from the request to the first token and to the
+    end; `busy_s` the seconds the device worked.
+    """
+
+    prompt_tokens: int
+    completion_tokens: int
+    first_token_s: float
+    elapsed_s: float
+    busy_s: float
+    saved_s: float = 0.0
+    saved_busy_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """The last event."""
+
+    reason: FinishReason
+
+
+ChatEvent = CacheStatus | ModelStatus | ThoughtDelta | TextDelta | Usage | Finish
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """What the page shows of a model."""
+
+    name: str
+    state: ModelState
+    progress: float  # of loading, 0 to 1
+    description: str  # device, dtype, attention; the sentence of the error when failed
+    demo: bool
