@@ -89,7 +89,7 @@ class ResponseCache:
         `ttl_s` 0, an unfinished answer and a broken store keep nothing.
         """
         keep_s = self._policy.ttl_s if ttl_s is None else ttl_s
-        if keep_s <= 0 or not _is_finished(answer, query.max_tokens):
+        if not keep_s > 0 or not _is_finished(answer, query.max_tokens):
             self._stats.add(refused=1)
             return None
         key, material = make_key(query)
@@ -180,8 +180,9 @@ def open_cache(directory: Path | None, policy: CachePolicy = CachePolicy()) -> R
         from cache_store.stores.disk import DiskStore  # diskcache only where a disk is used
 
         try:
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)  # nobody else's business
             l2 = DiskStore(directory / "answers", policy.disk_max_bytes)
-        except StoreUnavailable as error:
+        except (StoreUnavailable, OSError) as error:
             log.warning("answers are kept in memory only: %s", error)
     database = Database(directory / "meta.sqlite3" if directory else None)
     return ResponseCache(TieredStore(MemoryStore(policy.memory_max_bytes), l2), database, policy)

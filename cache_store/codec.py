@@ -45,7 +45,7 @@ def load(data: bytes) -> CacheEntry:
         return _load(data)
     except CorruptEntry:
         raise
-    except (ValueError, KeyError, TypeError, zlib.error) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, zlib.error) as error:
         raise CorruptEntry(str(error)) from error
 
 

@@ -20,7 +20,8 @@ class PictureTooLarge(InvalidPicture):
     """The header announces more pixels than allowed; no pixel was decoded."""
 
     def __init__(self, width: int, height: int, max_pixels: int) -> None:
-        super().__init__(f"{width}x{height} is more than {max_pixels} pixels")
+        size = f"{width}x{height}" if width else "what the header announces"  # 0: it did not say
+        super().__init__(f"{size} is more than {max_pixels} pixels")
         self.width, self.height, self.max_pixels = width, height, max_pixels
 
 

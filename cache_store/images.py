@@ -8,20 +8,30 @@ from __future__ import annotations
 
 import hashlib
 import io
-import warnings
 from dataclasses import dataclass
 from typing import IO, cast
 
+import numpy as np
 import PIL
-from PIL import Image, ImageCms, ImageOps
+from PIL import Image, ImageCms
 
 from cache_store.errors import InvalidPicture, PictureTooLarge
 
 VERSION = 1  # of the canonical form: a change here makes every remembered digest stale
-FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "PPM")
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "PPM")  # JPEG opens MPO too
 DECODERS = f"{VERSION}/{PIL.__version__}"  # another decoder may round another way
 
 _ORIENTATION = 0x0112
+_TURN_UPRIGHT = {  # EXIF 2.32, tag 0x0112
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_OVERSIZE = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 _SRGB = ImageCms.createProfile("sRGB")
 
 
@@ -52,7 +62,7 @@ def decode(data: bytes, max_pixels: int) -> Image.Image:
 def canonicalise(image: Image.Image) -> Image.Image:
     """Upright, opaque, eight-bit sRGB, first frame. `info["frames"]` keeps how many there were.
 
-    The given picture is not changed, but its pixels are loaded.
+    The given picture is taken over: it may be changed, and may be the result.
     """
     frames = getattr(image, "n_frames", 1)
     if frames > 1:
@@ -94,10 +104,8 @@ class _Hasher:
 
 def _open(data: bytes, max_pixels: int) -> Image.Image:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's own size warning: the limit is ours
-            image = Image.open(io.BytesIO(data), formats=FORMATS)
-    except Image.DecompressionBombError as error:
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
+    except _OVERSIZE as error:  # Pillow's own limits, far above ours
         raise PictureTooLarge(0, 0, max_pixels) from error
     except Exception as error:  # header parsers raise nearly everything on hostile bytes
         raise InvalidPicture(f"{type(error).__name__}: {error}") from error
@@ -111,13 +119,20 @@ def _upright(image: Image.Image) -> Image.Image:
         orientation = image.getexif().get(_ORIENTATION, 1)
     except Exception:  # noqa: BLE001 - damaged EXIF says nothing about the pixels
         return image
-    return ImageOps.exif_transpose(image) if orientation in range(2, 9) else image
+    # not ImageOps.exif_transpose: it writes the EXIF anew, which fails where a tag is damaged
+    return image.transpose(_TURN_UPRIGHT[orientation]) if orientation in _TURN_UPRIGHT else image
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
-    """16 and 32 bits scaled to 8: `convert` alone would clip them."""
+    """16 and 32 bits scaled to 8, rounded: `convert` alone would clip them."""
     if image.mode.startswith("I;16") or image.mode == "I":
-        return image.convert("I").point(lambda value: value * (1 / 257)).convert("L")
+        values = np.asarray(image.convert("I"))
+        grey = Image.fromarray(((values.clip(0, 0xFFFF) + 128) // 257).astype(np.uint8))
+        clear = image.info.get("transparency")  # of a PNG: one of the 16-bit values
+        if isinstance(clear, int):
+            opaque = np.where(values == clear, 0, 255).astype(np.uint8)
+            return Image.merge("LA", (grey, Image.fromarray(opaque)))
+        return grey
     if image.mode == "F":
         return image.convert("L")
     return image

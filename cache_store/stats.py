@@ -43,6 +43,7 @@ class StatsRecorder:
         self._database = database
         self._now = now
         self._lock = threading.Lock()
+        self._flushing = threading.Lock()  # so that nobody reads while counts are in neither place
         self._unwritten: Counter[str] = Counter()
         self._slots: dict[int, list[int]] = {}
         self._lookups: deque[float] = deque(maxlen=_SAMPLES)
@@ -64,6 +65,10 @@ class StatsRecorder:
 
     def totals(self, minutes: int = 60) -> Totals:
         """What was counted; the series covers the last `minutes`, empty slots included."""
+        with self._flushing:
+            return self._totals(minutes)
+
+    def _totals(self, minutes: int) -> Totals:
         written = Counter(dict(self._database.read("SELECT * FROM counters")))
         newest = int(self._now() // SLOT_S)
         oldest = newest - minutes + 1
@@ -95,6 +100,10 @@ class StatsRecorder:
 
     def flush(self) -> None:
         """Write what is not written yet; what cannot be written is kept for the next time."""
+        with self._flushing:
+            self._flush()
+
+    def _flush(self) -> None:
         with self._lock:
             counters, self._unwritten = self._unwritten, Counter()
             slots, self._slots = self._slots, {}

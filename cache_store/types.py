@@ -132,7 +132,7 @@ class Miss:
 
     key: CacheKey
     lookup_s: float
-    why: str = "absent"  # absent | expired | mismatch | corrupt | bypass
+    why: str = "absent"  # absent | expired | mismatch | corrupt | max_tokens | bypass
 
 
 Lookup = Hit | Miss

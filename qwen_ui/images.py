@@ -66,7 +66,7 @@ class ImageOpener:
     def _explain(self, error: InvalidPicture | OSError, name: str) -> QwenUIError:
         match error:
             case PictureTooLarge():
-                size = f"{error.width} x {error.height} pixels"
+                size = f"{error.width} x {error.height} pixels" if error.width else "far too large"
                 return PictureTooBig(name, size, f"{self._max_pixels / 1e6:.0f} megapixels")
             case InvalidPicture():
                 log.info("%s: %s", name, error)

@@ -5,6 +5,7 @@ Gradio removes uploads when it likes; a conversation needs its pictures until it
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import threading
@@ -73,11 +74,11 @@ class MediaStore:
         small = picture.copy() if max(picture.size) <= _THUMBNAIL_SIDE else _shrink(picture)
         path = self._thumbnail_path(id)
         for quality in (85, 60, 30):
-            scratch = path.with_name(f"{path.name}.{threading.get_ident()}.part")
-            small.save(scratch, "JPEG", quality=quality)
-            if scratch.stat().st_size <= _THUMBNAIL_BYTES or quality == 30:
+            encoded = io.BytesIO()
+            small.save(encoded, "JPEG", quality=quality)
+            if encoded.tell() <= _THUMBNAIL_BYTES:
                 break
-        scratch.replace(path)
+        _write_whole(path, encoded.getvalue())
         return path
 
     def _thumbnail_path(self, id: str) -> Path:

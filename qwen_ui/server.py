@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
-import threading
 from dataclasses import dataclass
-from types import FrameType
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
-# Gradio builds a data frame of all events after each one; see that it seldom does.
+# Gradio builds a data frame of all its events after each one: see to it that it seldom does.
 os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", "1000000")
 os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "100")
 
@@ -18,6 +15,7 @@ import gradio as gr
 
 from cache_store.cache import open_cache
 from cache_store.types import CachePolicy
+from qwen_ui.api import ops
 from qwen_ui.chat import ChatService
 from qwen_ui.engines.catalog import model_sources
 from qwen_ui.engines.registry import EngineRegistry
@@ -34,21 +32,20 @@ class Server:
     """A launched page and what stands behind it."""
 
     service: ChatService
-    page: gr.Blocks
+    blocks: gr.Blocks
     url: str
+    share_url: str | None
 
     def close(self, grace_s: float = 5.0) -> None:
-        """Let running answers finish, write everything down, release the port."""
+        """Let running answers finish for `grace_s`, write everything down, release the port."""
         self.service.close(grace_s)
-        self.page.close(verbose=False)
+        self.blocks.close(verbose=False)
 
 
 def build_service(settings: Settings, registry: EngineRegistry | None = None) -> ChatService:
     """The service of these settings; tests bring a registry of their own."""
     directory = settings.directory
-    policy = CachePolicy(
-        settings.cache_ttl_s, settings.memory_max_bytes, settings.cache_max_bytes
-    )
+    policy = CachePolicy(settings.cache_ttl_s, settings.memory_max_bytes, settings.cache_max_bytes)
     cache = open_cache(directory, policy)
     media = MediaStore(directory / "media", settings.media_max_bytes, settings.media_ttl_s)
     images = ImageOpener(
@@ -59,3 +56,32 @@ def build_service(settings: Settings, registry: EngineRegistry | None = None) ->
     )
     registry = registry or EngineRegistry(model_sources(settings), settings.keep_loaded)
     return ChatService(cache, registry, images, settings)
+
+
+def launch(settings: Settings, service: ChatService | None = None) -> Server:
+    """Serve the page; returns as soon as it can be opened, while the model still loads.
+
+    Raises OSError when the port is taken.
+    """
+    service = service or build_service(settings)
+    page = build_page(service, settings)
+    service.warm()
+    _, url, share_url = page.blocks.queue(default_concurrency_limit=None).launch(
+        server_name=_host(settings),
+        server_port=settings.port,
+        share=settings.share,
+        root_path=settings.root_path or None,
+        max_file_size=settings.max_upload_bytes,
+        prevent_thread_lock=True,
+        quiet=True,
+        app_kwargs={"routes": ops.routes(service)},
+        **page.launch_options,
+    )
+    return Server(service, page.blocks, url, share_url)
+
+
+def _host(settings: Settings) -> str:
+    """A Space tells by an environment variable of Gradio's where to listen."""
+    if "host" in settings.model_fields_set:
+        return settings.host
+    return os.environ.get("GRADIO_SERVER_NAME", settings.host)

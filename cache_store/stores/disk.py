@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -24,6 +23,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _LOCK_TIMEOUT_S = 1.0  # how long a write waits for another process's write
+_ASIDE = "damaged-"
 _FAULTS = (sqlite3.Error, diskcache.Timeout, OSError)
 
 
@@ -63,7 +63,6 @@ class DiskStore:
     def __init__(self, directory: Path, max_bytes: int) -> None:
         self._directory = directory
         self._max_bytes = max_bytes
-        self._lock = threading.Lock()
         self._cache = self._open()
 
     def get(self, name: str) -> Stored | None:
@@ -123,8 +122,10 @@ class DiskStore:
         )
 
     def _move_aside(self, error: Exception) -> None:
-        aside = self._directory / f"damaged-{time.time_ns()}"
+        """The database and its value files: without it nobody would ever remove those."""
+        kept = [path for path in self._directory.iterdir() if not path.name.startswith(_ASIDE)]
+        aside = self._directory / f"{_ASIDE}{time.time_ns()}"
         aside.mkdir(mode=0o700)
-        for file in self._directory.glob("cache.db*"):
-            file.rename(aside / file.name)
+        for path in kept:
+            path.rename(aside / path.name)
         log.warning("the answer cache was damaged (%s); it was moved to %s", error, aside)

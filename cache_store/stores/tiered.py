@@ -39,10 +39,9 @@ class TieredStore:
         return None
 
     def put(self, name: str, stored: Stored) -> bool:
-        """Write to every tier. True when at least one keeps it."""
-        for tier, store in self._tiers.items():
-            self._try(tier, store.put, name, stored)
-        return self._failing != set(self._tiers)
+        """Write to every tier. True when at least one took it."""
+        took = [self._try(t, self._write, s, name, stored) for t, s in self._tiers.items()]
+        return any(took)
 
     def delete(self, name: str) -> None:
         for tier, store in self._tiers.items():
@@ -69,6 +68,10 @@ class TieredStore:
             self.faults += 1
             store.delete(name)
             return None
+
+    def _write(self, store: Store, name: str, stored: Stored) -> bool:
+        store.put(name, stored)
+        return True
 
     def _try(self, tier: Tier, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
         try:

@@ -1,0 +1,38 @@
+# Two commands: `make run` starts the chat, `make test` checks everything.
+PYTHON ?= $(firstword $(foreach name,python3.12 python3.11 python3,$(shell command -v $(name) 2>/dev/null)))
+VENV := .venv
+BIN := $(VENV)/bin
+ARGS ?=
+
+.PHONY: run test lint soak bench clean
+
+run: $(VENV)/.installed  ## start on http://127.0.0.1:7860 (ARGS="--port 8000" for settings)
+	$(BIN)/python app.py $(ARGS)
+
+test: $(VENV)/.installed-test lint  ## lint, types, tests
+	$(BIN)/python -m pytest -q -rs $(ARGS)
+
+lint: $(VENV)/.installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+soak: $(VENV)/.installed-test  ## the repetitions that `make test` runs a tenth of
+	$(BIN)/python -m pytest -q -rs --soak -m soak $(ARGS)
+
+bench: $(VENV)/.installed-test  ## print the figures of docs/performance.md anew
+	$(BIN)/python -m tests.benchmarks.bench_hit $(ARGS)
+
+clean:
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache
+
+$(VENV)/.installed: requirements.txt constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' \
+		|| { echo 'Python 3.11 or 3.12 is needed; name it with make PYTHON=...'; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -c constraints.txt
+	touch $@
+
+$(VENV)/.installed-test: requirements-test.txt $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-test.txt -c constraints.txt
+	touch $@

@@ -1,0 +1,202 @@
+"""Who a model is, found before its weights are loaded: the EngineSpec of a folder.
+
+Everything that can change an answer is read here from files and from the machine; the loader then
+obeys it. A fingerprint made this way serves hits while the model is still loading.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import PIL
+import torch
+import transformers
+from transformers.utils import is_flash_attn_2_available
+
+from qwen_ui.engines.base import EngineSpec, Sampling
+from qwen_ui.errors import ModelFailed
+
+log = logging.getLogger(__name__)
+
+ARCHITECTURES = ("qwen3_vl", "qwen3_vl_moe")
+
+# Published for Qwen3-VL Thinking (its generation_config.json); greedy decoding loops there.
+PUBLISHED_THINKING = Sampling(temperature=1.0, top_p=0.95, top_k=20, seed=0)
+
+_INPUT_FILES = (
+    "chat_template.jinja",
+    "chat_template.json",
+    "merges.txt",
+    "preprocessor_config.json",
+    "special_tokens_map.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "vocab.json",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """What the operator asked for; `auto` is decided here."""
+
+    device: str = "auto"
+    dtype: str = "auto"
+    attention: str = "auto"
+    min_pixels: int | None = None
+    max_pixels: int | None = None
+
+
+def resolve_spec(
+    name: str, folder: Path, revision: str, placement: Placement, *, source: str, demo: bool = False
+) -> EngineSpec:
+    """The identity of the model whose small files lie in `folder`. Raises errors.ModelFailed."""
+    config = _read_json(name, folder / "config.json")
+    if config.get("model_type") not in ARCHITECTURES:
+        raise ModelFailed(name, f"it is a {config.get('model_type')} model, not a Qwen3-VL")
+    device = _device(name, placement.device)
+    dtype = _dtype(config, placement.dtype)
+    low, high = _pixel_limits(name, folder, placement)
+    thinking = _opens_a_thought(folder)
+    return EngineSpec(
+        engine="transformers",
+        model=name,
+        source=source,
+        revision=revision,
+        dtype=dtype,
+        attention=_attention(placement.attention, device, dtype),
+        device=device,
+        kernels=_kernels(device),
+        inputs=digest_files(folder / file for file in _INPUT_FILES),
+        min_pixels=low,
+        max_pixels=high,
+        context_tokens=int(config["text_config"]["max_position_embeddings"]),
+        versions=(
+            f"torch {torch.__version__}",
+            f"transformers {transformers.__version__}",
+            f"pillow {PIL.__version__}",
+        ),
+        thinking=thinking,
+        demo=demo,
+        sampling=_sampling(folder) if thinking else Sampling(),
+    )
+
+
+def digest_files(paths: Iterable[Path]) -> str:
+    """Hex SHA-256 over names and contents of those files that exist, in the given order."""
+    total = hashlib.sha256()
+    for path in paths:
+        if path.is_file():
+            with path.open("rb") as file:
+                content = hashlib.file_digest(file, "sha256").hexdigest()
+            total.update(f"{path.name} {content}\n".encode())
+    return total.hexdigest()
+
+
+def weights_digest(folder: Path, memo: Path) -> str:
+    """A digest over config and weights of a local folder; read again only where files changed.
+
+    `memo` is a JSON file that remembers digests by path, size and modification time, since reading
+    the weights of a big model takes a minute.
+    """
+    files = [*sorted(folder.glob("*.safetensors")), folder / "config.json"]
+    stamp = [[str(f.resolve()), f.stat().st_size, f.stat().st_mtime_ns] for f in files]
+    key = hashlib.sha256(json.dumps(stamp).encode()).hexdigest()
+    try:
+        known = json.loads(memo.read_text())
+    except (OSError, ValueError):
+        known = {}
+    if key not in known:
+        known[key] = digest_files(files)
+        try:
+            memo.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            memo.write_text(json.dumps(known))
+        except OSError as error:
+            log.warning("the digest of %s is not remembered: %s", folder, error)
+    return str(known[key])
+
+
+def _read_json(name: str, path: Path) -> dict[str, Any]:
+    try:
+        content: dict[str, Any] = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise ModelFailed(name, f"{path.name} cannot be read in {path.parent}") from error
+    return content
+
+
+def _device(name: str, asked: str) -> str:
+    if asked == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        kind = torch.device(asked).type
+    except RuntimeError as error:
+        raise ModelFailed(name, f"there is no device called {asked}") from error
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise ModelFailed(name, "there is no CUDA device here; use --device cpu")
+    return asked
+
+
+def _dtype(config: dict[str, Any], asked: str) -> str:
+    if asked != "auto":
+        return asked
+    saved = config.get("dtype") or config.get("torch_dtype") or config["text_config"].get("dtype")
+    return str(saved or "float32")
+
+
+def _attention(asked: str, device: str, dtype: str) -> str:
+    if asked != "auto":
+        return asked
+    flash = device.startswith("cuda") and dtype != "float32" and is_flash_attn_2_available()
+    return "flash_attention_2" if flash else "sdpa"
+
+
+def _kernels(device: str) -> str:
+    """What computes: bits may differ between GPU models, instruction sets, numbers of threads."""
+    if device == "cpu":
+        return f"{torch.backends.cpu.get_cpu_capability()} x{torch.get_num_threads()}"
+    if not device.startswith("cuda"):
+        return device
+    count = torch.cuda.device_count() if device == "cuda" else 1
+    names = sorted({torch.cuda.get_device_name(index) for index in range(count)})
+    return f"{count} {', '.join(names)}, CUDA {torch.version.cuda}"
+
+
+def _pixel_limits(name: str, folder: Path, placement: Placement) -> tuple[int, int]:
+    """(fewest, most) pixels of a picture; a setting may lower the model's maximum, not raise it."""
+    size = _read_json(name, folder / "preprocessor_config.json").get("size", {})
+    low = placement.min_pixels or int(size.get("shortest_edge", 65_536))
+    high = int(size.get("longest_edge", 16_777_216))
+    if placement.max_pixels is not None:
+        high = min(high, placement.max_pixels)
+    if low > high:
+        raise ModelFailed(name, f"min_pixels {low} is more than max_pixels {high}")
+    return low, high
+
+
+def _opens_a_thought(folder: Path) -> bool:
+    """Whether the generation prompt of the chat template ends inside `<think>`."""
+    for file in ("chat_template.jinja", "chat_template.json", "tokenizer_config.json"):
+        path = folder / file
+        if path.is_file() and r"assistant\n<think>" in path.read_text().replace(r"\\n", r"\n"):
+            return True
+    return False
+
+
+def _sampling(folder: Path) -> Sampling:
+    try:
+        published = json.loads((folder / "generation_config.json").read_text())
+    except (OSError, ValueError):
+        published = {}
+    if not published.get("do_sample", True):
+        return Sampling()
+    return Sampling(
+        temperature=float(published.get("temperature", PUBLISHED_THINKING.temperature)),
+        top_p=float(published.get("top_p", PUBLISHED_THINKING.top_p)),
+        top_k=int(published.get("top_k", PUBLISHED_THINKING.top_k)),
+        seed=0,
+    )

@@ -1,0 +1,176 @@
+"""A random-weight Qwen3-VL of odd sizes in a folder: seconds to make, no meaning in its answers."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import torch
+from PIL import Image as PILImage
+from transformers import Qwen2Tokenizer, Qwen3VLConfig, Qwen3VLForConditionalGeneration
+from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
+
+from cache_store.images import canonicalise, digest
+from qwen_ui.engines.base import (
+    Completion,
+    Engine,
+    EngineEvent,
+    Failure,
+    GenerationRequest,
+    Job,
+    Sampling,
+)
+from qwen_ui.types import Image, Message, TextDelta, ThoughtDelta
+
+SPECIAL = (
+    "<|endoftext|>",
+    "<|im_start|>",
+    "<|im_end|>",
+    "<|vision_start|>",
+    "<|vision_end|>",
+    "<|image_pad|>",
+    "<|video_pad|>",
+)
+TEMPLATE = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n"
+    "{% if m.content is string %}{{ m.content }}{% else %}{% for c in m.content %}"
+    "{% if c.type == 'image' %}<|vision_start|><|image_pad|><|vision_end|>"
+    "{% else %}{{ c.text }}{% endif %}{% endfor %}{% endif %}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\nOPEN' }}{% endif %}"
+)
+
+
+def save_tiny(
+    folder: Path, *, thinking: bool = False, dtype: str = "float32", seed: int = 0
+) -> Path:
+    """Write a complete model folder; weights are drawn at random from `seed`."""
+    tokenizer = byte_tokenizer(thinking)
+    config = _config(tokenizer)
+    torch.manual_seed(seed)
+    model = Qwen3VLForConditionalGeneration(config)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim > 1:
+                parameter.normal_(0, 0.15)  # wide enough for answers that vary
+    model.generation_config.eos_token_id = tokenizer.eos_token_id
+    model.to(getattr(torch, dtype)).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    Qwen2VLImageProcessorPil(
+        size={"shortest_edge": 64 * 64, "longest_edge": 128 * 128},
+        patch_size=16,
+        merge_size=2,
+        temporal_patch_size=2,
+    ).save_pretrained(folder)
+    return folder
+
+
+def picture(seed: int = 0, size: tuple[int, int] = (120, 90)) -> Image:
+    """A picture of random pixels."""
+    generator = torch.Generator().manual_seed(seed)
+    noise = torch.randint(0, 256, (size[1], size[0], 3), generator=generator, dtype=torch.uint8)
+    pixels = canonicalise(PILImage.fromarray(noise.numpy()))
+    return Image(digest(pixels), pixels.width, pixels.height, pixels.copy)
+
+
+class Heard:
+    """Listens to one job."""
+
+    def __init__(self) -> None:
+        self.events: list[EngineEvent] = []
+        self.ended = threading.Event()
+
+    def __call__(self, event: EngineEvent) -> None:
+        self.events.append(event)
+        if isinstance(event, Completion | Failure):
+            self.ended.set()
+
+    def wait(self) -> Heard:
+        assert self.ended.wait(60), "the engine did not end"
+        return self
+
+    @property
+    def text(self) -> str:
+        return "".join(event.text for event in self.events if isinstance(event, TextDelta))
+
+    @property
+    def thought(self) -> str:
+        return "".join(event.text for event in self.events if isinstance(event, ThoughtDelta))
+
+    @property
+    def completion(self) -> Completion:
+        last = self.events[-1]
+        assert isinstance(last, Completion), last
+        return last
+
+    @property
+    def failure(self) -> Failure:
+        last = self.events[-1]
+        assert isinstance(last, Failure), last
+        return last
+
+
+def submit(
+    engine: Engine, *messages: Message, max_tokens: int = 12, sampling: Sampling = Sampling()
+) -> tuple[Job, Heard]:
+    heard = Heard()
+    return engine.submit(GenerationRequest(messages, sampling, max_tokens), heard), heard
+
+
+def ask(
+    engine: Engine, *messages: Message, max_tokens: int = 12, sampling: Sampling = Sampling()
+) -> Heard:
+    return submit(engine, *messages, max_tokens=max_tokens, sampling=sampling)[1].wait()
+
+
+def byte_tokenizer(thinking: bool) -> Qwen2Tokenizer:
+    """One token a byte: nothing to train."""
+    from tokenizers.pre_tokenizers import ByteLevel
+
+    letters = sorted(ByteLevel.alphabet())
+    tokenizer = Qwen2Tokenizer(vocab={letter: i for i, letter in enumerate(letters)}, merges=[])
+    tokenizer.add_special_tokens({"additional_special_tokens": list(SPECIAL)})
+    tokenizer.add_tokens(["<think>", "</think>"])
+    tokenizer.eos_token, tokenizer.pad_token = "<|im_end|>", "<|endoftext|>"
+    tokenizer.chat_template = TEMPLATE.replace("OPEN", "<think>\\n" if thinking else "")
+    return tokenizer
+
+
+def _config(tokenizer: Qwen2Tokenizer) -> Qwen3VLConfig:
+    ids = tokenizer.convert_tokens_to_ids
+    return Qwen3VLConfig(
+        vision_config={
+            "depth": 3,
+            "hidden_size": 48,
+            "num_heads": 3,
+            "intermediate_size": 80,
+            "out_hidden_size": 80,
+            "patch_size": 16,
+            "spatial_merge_size": 2,
+            "temporal_patch_size": 2,
+            "num_position_embeddings": 64,
+            "deepstack_visual_indexes": [0, 1],
+        },
+        text_config={
+            "vocab_size": len(tokenizer) + 3,
+            "hidden_size": 80,
+            "intermediate_size": 112,
+            "num_hidden_layers": 3,
+            "num_attention_heads": 5,
+            "num_key_value_heads": 1,
+            "head_dim": 16,
+            "max_position_embeddings": 256,
+            "rope_parameters": {
+                "rope_type": "default",
+                "rope_theta": 10_000.0,
+                "mrope_section": [4, 2, 2],
+                "mrope_interleaved": True,
+            },
+            "pad_token_id": tokenizer.pad_token_id,
+            "eos_token_id": tokenizer.eos_token_id,
+            "bos_token_id": None,
+        },
+        image_token_id=ids("<|image_pad|>"),
+        video_token_id=ids("<|video_pad|>"),
+        vision_start_token_id=ids("<|vision_start|>"),
+        vision_end_token_id=ids("<|vision_end|>"),
+    )
