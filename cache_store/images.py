@@ -116,11 +116,11 @@ def _open(data: bytes, max_pixels: int) -> Image.Image:
 
 def _upright(image: Image.Image) -> Image.Image:
     try:
-        orientation = image.getexif().get(_ORIENTATION, 1)
+        turn = _TURN_UPRIGHT.get(image.getexif().get(_ORIENTATION, 1))
     except Exception:  # noqa: BLE001 - damaged EXIF says nothing about the pixels
         return image
     # not ImageOps.exif_transpose: it writes the EXIF anew, which fails where a tag is damaged
-    return image.transpose(_TURN_UPRIGHT[orientation]) if orientation in _TURN_UPRIGHT else image
+    return image if turn is None else image.transpose(turn)
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:

@@ -15,6 +15,7 @@ from cache_store.cache import ResponseCache
 from cache_store.questions import canonical
 from cache_store.types import CacheQuery, Hit, ImagePart, TextPart, Turn
 from qwen_ui.engines.base import (
+    Engine,
     EngineClosed,
     EngineSpec,
     GenerationRequest,
@@ -185,6 +186,7 @@ class ChatService:
         model = pending.request.model
         while not pending.stopped.is_set():
             loading = asyncio.wrap_future(self._registry.engine(model))
+            loading.add_done_callback(_retrieve)
             while not loading.done() and not pending.stopped.is_set():
                 yield self._model_status(model)
                 await asyncio.wait([loading], timeout=_PROGRESS_EVERY_S)
@@ -203,6 +205,12 @@ class ChatService:
     def _model_status(self, model: str) -> ModelStatus:
         info = next(info for info in self._registry.models() if info.name == model)
         return ModelStatus(model, info.state, info.progress)
+
+
+def _retrieve(loading: asyncio.Future[Engine]) -> None:
+    """A failed load whose reader has left is no news: the registry has told it."""
+    if not loading.cancelled():
+        loading.exception()
 
 
 def _canonical(message: Message) -> Message:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from pydantic import Field
-from pydantic_settings import BaseSettings, CliApp, SettingsConfigDict
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, CliApp, SettingsConfigDict, SettingsError
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 MIB = 2**20
 
@@ -89,4 +93,16 @@ class Settings(BaseSettings):
 
 def read_settings(arguments: Sequence[str]) -> Settings:
     """Settings from flags, then the environment, then defaults. Exits 0 on --help, 2 on errors."""
-    return CliApp.run(Settings, cli_args=list(arguments))
+    try:
+        return CliApp.run(Settings, cli_args=list(arguments))
+    except ValidationError as error:
+        lines = [_explained(str(fault["loc"][0]), fault) for fault in error.errors()]
+    except SettingsError as error:
+        lines = [str(error).splitlines()[0]]
+    print("\n".join(lines), file=sys.stderr)
+    raise SystemExit(2)
+
+
+def _explained(field: str, fault: ErrorDetails) -> str:
+    flag, variable = f"--{field.replace('_', '-')}", f"QWEN_UI_{field.upper()}"
+    return f"{flag} ({variable}): {fault['msg']}, not {fault['input']!r}"

@@ -64,7 +64,8 @@ def _source(name: str, settings: Settings) -> ModelSource:
     folder = Path(name).expanduser()
     if folder.is_dir():
         return FolderSource(folder.resolve().name, folder, placement, settings)
-    return HubSource(name, placement, settings)
+    revision = settings.revision if name == settings.model else None
+    return HubSource(name, revision, placement, settings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +100,7 @@ class HubSource:
     """A model of the Hugging Face hub, or of its local cache where the hub cannot be reached."""
 
     name: str
+    revision: str | None
     placement: Placement
     settings: Settings
 
@@ -125,7 +127,7 @@ class HubSource:
     ) -> str:
         return huggingface_hub.snapshot_download(
             self.name,
-            revision=revision or self.settings.revision,
+            revision=revision or self.revision,
             allow_patterns=list(patterns),
             tqdm_class=_download_bar(progress) if progress else None,
         )

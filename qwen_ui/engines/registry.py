@@ -58,6 +58,7 @@ class EngineRegistry:
         self._keep = keep_loaded
         self._loaded: OrderedDict[str, Engine] = OrderedDict()  # the last one was used last
         self._lock = threading.Lock()
+        self._closed = False
         self._loader = ThreadPoolExecutor(1, thread_name_prefix="model-loader")
 
     @property
@@ -91,6 +92,8 @@ class EngineRegistry:
                 ready: Future[Engine] = Future()
                 ready.set_result(self._loaded[name])
                 return ready
+            if self._closed:
+                return _failed(ModelFailed(name, "the server is shutting down"))
             if slot.loading is None:
                 slot.progress, slot.error = 0.0, None
                 slot.loading = self._loader.submit(self._load, name, slot)
@@ -98,6 +101,8 @@ class EngineRegistry:
 
     def close(self) -> None:
         """Close every engine; blocks until running answers have ended."""
+        with self._lock:
+            self._closed = True
         self._loader.shutdown(wait=True, cancel_futures=True)
         with self._lock:
             engines = list(self._loaded.values())
@@ -160,3 +165,9 @@ class EngineRegistry:
                 state, progress = ModelState.UNLOADED, 0.0
         told = f"{spec.device} · {spec.dtype} · {spec.attention}" if spec else ""
         return ModelInfo(name, state, progress, told, demo)
+
+
+def _failed(error: QwenUIError) -> Future[Engine]:
+    future: Future[Engine] = Future()
+    future.set_exception(error)
+    return future

@@ -1,0 +1,44 @@
+"""Options and fixtures of the whole test set."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--soak", action="store_true", help="run loops whole, not a tenth of them")
+    parser.addoption(
+        "--data",
+        type=Path,
+        default=os.environ.get("QWEN_UI_TEST_DATA"),
+        help="folder of photos and questions to measure on (QWEN_UI_TEST_DATA)",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    soak = config.getoption("--soak")
+    hypothesis.settings.register_profile(
+        "ours", deadline=None, database=None, max_examples=1000 if soak else 100
+    )
+    hypothesis.settings.load_profile("ours")
+
+
+@pytest.fixture(scope="session")
+def repetitions(pytestconfig: pytest.Config) -> Callable[[int], int]:
+    """How often a loop runs: whole with --soak, else a tenth of it."""
+    soak = bool(pytestconfig.getoption("--soak"))
+    return lambda whole: whole if soak else max(1, whole // 10)
+
+
+@pytest.fixture(scope="session")
+def data_dir(pytestconfig: pytest.Config) -> Path:
+    """The data folder; a test that asks for it is skipped where there is none."""
+    folder = pytestconfig.getoption("--data")
+    if folder is None or not Path(folder).is_dir():
+        pytest.skip("no --data DIR, no QWEN_UI_TEST_DATA")
+    return Path(folder)

@@ -1,0 +1,97 @@
+"""The program as an operator starts and stops it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from qwen_ui.settings import Settings
+
+ROOT = Path(__file__).parents[1]
+
+
+def run(*flags: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "app.py", *flags],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+@contextmanager
+def started(tmp_path: Path, *flags: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """The program on a free port, with the address that it prints."""
+    process = subprocess.Popen(
+        [sys.executable, "app.py", "--port", "0", "--cache-dir", str(tmp_path), *flags],
+        cwd=ROOT,
+        env={**os.environ, "GRADIO_ANALYTICS_ENABLED": "False"},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout
+        line = process.stdout.readline()
+        address = re.search(r"http://127\.0\.0\.1:\d+", line)
+        assert address, line
+        yield process, address[0]
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.wait()
+        if process.stdout:
+            process.stdout.close()
+
+
+def get(url: str) -> dict[str, object]:
+    with urllib.request.urlopen(url, timeout=10) as response:
+        content: dict[str, object] = json.load(response)
+        return content
+
+
+def test_help_lists_every_setting() -> None:
+    shown = run("--help")
+    assert shown.returncode == 0
+    for name in Settings.model_fields:
+        assert f"--{name.replace('_', '-')}" in shown.stdout
+
+
+@pytest.mark.parametrize(
+    ("flags", "environment"), [(["--port", "nope"], {}), ([], {"QWEN_UI_PORT": "99999"})]
+)
+def test_a_bad_setting_is_one_clear_line(flags: list[str], environment: dict[str, str]) -> None:
+    refused = run(*flags, **environment)
+    assert refused.returncode == 2
+    assert "port" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_starts_tells_its_health_and_stops_when_told(tmp_path: Path, number: int) -> None:
+    with started(tmp_path) as (process, address):
+        health = get(f"{address}/health")
+        assert health["status"] == "ok"
+        assert "demo" in health["models"]  # type: ignore[operator]
+        process.send_signal(number)
+        assert process.wait(30) == 0
+
+
+def test_a_port_that_is_taken_is_one_clear_line(tmp_path: Path) -> None:
+    with started(tmp_path) as (_, address):
+        refused = run("--port", address.rsplit(":", 1)[1], "--cache-dir", str(tmp_path / "other"))
+    assert refused.returncode == 1
+    assert "Choose another with --port" in refused.stderr
+    assert "Traceback" not in refused.stderr
