@@ -6,8 +6,12 @@ import logging
 import signal
 import sys
 import threading
+from typing import TYPE_CHECKING
 
 from qwen_ui.settings import Settings, read_settings
+
+if TYPE_CHECKING:
+    from qwen_ui.engines.registry import EngineRegistry
 
 
 def main() -> None:
@@ -19,16 +23,20 @@ def main() -> None:
     serve(settings)
 
 
-def serve(settings: Settings) -> None:
-    """Launch, and run until SIGINT or SIGTERM; then finish what is running and write it down."""
+def serve(settings: Settings, registry: EngineRegistry | None = None) -> None:
+    """Launch, and run until SIGINT or SIGTERM; then finish what is running and write it down.
+
+    Tests bring a registry of their own.
+    """
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):  # Gradio installs no handler for SIGTERM
         signal.signal(number, lambda *_: ended.set())
 
-    from qwen_ui.server import launch  # torch and gradio: after --help and bad flags are done
+    # torch and gradio only now: --help and bad flags need not wait for them
+    from qwen_ui.server import build_service, launch
 
     try:
-        server = launch(settings)
+        server = launch(settings, build_service(settings, registry))
     except OSError as error:
         sys.exit(f"cannot listen on port {settings.port}: {error}. Choose another with --port.")
     print(f"Qwen3-VL chat: {server.url}", flush=True)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-from dataclasses import dataclass
 from typing import IO, cast
 
 import numpy as np
@@ -35,23 +34,11 @@ _OVERSIZE = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 _SRGB = ImageCms.createProfile("sRGB")
 
 
-@dataclass(frozen=True, slots=True)
-class Header:
-    """What a picture's header says, before any pixel is decoded."""
-
-    width: int
-    height: int
-    frames: int
-
-
-def read_header(data: bytes, max_pixels: int) -> Header:
-    """Size and frame count. Raises InvalidPicture, PictureTooLarge."""
-    with _open(data, max_pixels) as image:
-        return Header(image.width, image.height, getattr(image, "n_frames", 1))
-
-
 def decode(data: bytes, max_pixels: int) -> Image.Image:
-    """The canonical picture of a file: upright RGB, first frame. Raises InvalidPicture."""
+    """The canonical picture of a file: upright RGB, first frame.
+
+    Raises InvalidPicture, and PictureTooLarge before a pixel is decoded.
+    """
     with _open(data, max_pixels) as image:
         try:
             return canonicalise(image)

@@ -185,11 +185,12 @@ class ChatService:
         """Tells how the model is coming along, until an engine has taken the request."""
         model = pending.request.model
         while not pending.stopped.is_set():
-            loading = asyncio.wrap_future(self._registry.engine(model))
-            loading.add_done_callback(_retrieve)
+            loading = self._registry.engine(model)  # asked itself: its wrapper is done a turn late
+            waiter = asyncio.wrap_future(loading)
+            waiter.add_done_callback(_retrieve)
             while not loading.done() and not pending.stopped.is_set():
                 yield self._model_status(model)
-                await asyncio.wait([loading], timeout=_PROGRESS_EVERY_S)
+                await asyncio.wait([waiter], timeout=_PROGRESS_EVERY_S)
             if pending.stopped.is_set():
                 break
             engine = loading.result()

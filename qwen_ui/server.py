@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 from dataclasses import dataclass
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
@@ -68,7 +69,7 @@ def launch(settings: Settings, service: ChatService | None = None) -> Server:
     service.warm()
     _, url, share_url = page.blocks.queue(default_concurrency_limit=None).launch(
         server_name=_host(settings),
-        server_port=settings.port,
+        server_port=settings.port or _free_port(),
         share=settings.share,
         root_path=settings.root_path or None,
         max_file_size=settings.max_upload_bytes,
@@ -85,3 +86,10 @@ def _host(settings: Settings) -> str:
     if "host" in settings.model_fields_set:
         return settings.host
     return os.environ.get("GRADIO_SERVER_NAME", settings.host)
+
+
+def _free_port() -> int:
+    """Gradio cannot listen on port 0 itself."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -78,7 +78,7 @@ class Settings(BaseSettings):
 
     # the server
     host: str = Field("127.0.0.1", description="address to listen on; 0.0.0.0: every interface")
-    port: int = Field(7860, ge=0, le=65_535, description="port to listen on")
+    port: int = Field(7860, ge=0, le=65_535, description="port to listen on; 0: any free one")
     share: bool = Field(False, description="make a public gradio.live link")
     root_path: str = Field("", description="path prefix when a reverse proxy serves the app")
     log_level: Literal["debug", "info", "warning", "error"] = Field(

@@ -215,3 +215,4 @@ class ModelInfo:
     progress: float  # of loading, 0 to 1
     description: str  # device, dtype, attention; the sentence of the error when failed
     demo: bool
+    max_pixels: int | None = None  # larger pictures are reduced to this; None: not known yet

@@ -164,7 +164,7 @@ class EngineRegistry:
             else:
                 state, progress = ModelState.UNLOADED, 0.0
         told = f"{spec.device} · {spec.dtype} · {spec.attention}" if spec else ""
-        return ModelInfo(name, state, progress, told, demo)
+        return ModelInfo(name, state, progress, told, demo, spec.max_pixels if spec else None)
 
 
 def _failed(error: QwenUIError) -> Future[Engine]:

@@ -1,5 +1,6 @@
 """Scenes follow from their seeds, and hold what they say."""
 
+from collections.abc import Callable
 from itertools import combinations
 
 import numpy as np
@@ -20,7 +21,7 @@ from qwen_ui.demo_model.scenes import (
 @pytest.mark.parametrize("make", [lambda s: shapes_scene(s, 320, 240, 3),
                                   lambda s: number_scene(s, 320, 240),
                                   lambda s: strange_scene(s, 320, 240)])  # fmt: skip
-def test_a_seed_gives_one_picture(make) -> None:
+def test_a_seed_gives_one_picture(make: Callable[[int], Scene]) -> None:
     for seed in range(12):
         first, second = make(seed), make(seed)
         assert first == second

@@ -63,9 +63,7 @@ def test_blocks_do_not_see_each_other(trainer: Trainer) -> None:
 def test_training_tokens_and_pixels_are_those_of_the_processor(
     variant: str, trainer: Trainer, tmp_path: Path
 ) -> None:
-    export(
-        trainer.learner.model, trainer.average.state(), trainer.tokenizer, variant, tmp_path
-    )
+    export(trainer.learner.model, trainer.average.state(), trainer.tokenizer, variant, tmp_path)
     assert all(f.stat().st_mode & 0o777 == 0o644 for f in tmp_path.iterdir())
     processor = load_processor(tmp_path)
     thinking = variant == "demo-thinking"
@@ -99,7 +97,9 @@ def _question(kind: str, language: Any) -> Question:
     return question
 
 
-def _row(tokenizer: Any, grid: tuple[int, int], past: Question, now: Question, thinking: bool) -> Row:
+def _row(
+    tokenizer: Any, grid: tuple[int, int], past: Question, now: Question, thinking: bool
+) -> Row:
     writer, row, scene = Writer(tokenizer), Row(), shapes_scene(5, 300, 220, 3)
     writer.user(row)
     writer.picture(row, grid)

@@ -5,7 +5,6 @@ import json
 import pytest
 import torch
 
-
 from qwen_ui.demo_model import VARIANTS
 from qwen_ui.demo_model.evaluate import Chat, cases, right_answer, turn
 from qwen_ui.demo_model.scenes import example_pictures, strange_scene
@@ -14,7 +13,17 @@ from qwen_ui.demo_model.words import REFUSAL, Language
 BYTES = 10_000_000
 FILES = {"config.json", "generation_config.json", "model.safetensors", "tokenizer.json",
          "tokenizer_config.json", "chat_template.jinja", "preprocessor_config.json"}  # fmt: skip
-CORE = ("shape", "colour", "count", "colour_of", "shape_of", "count_of", "exists", "describe", "number")
+CORE = (
+    "shape",
+    "colour",
+    "count",
+    "colour_of",
+    "shape_of",
+    "count_of",
+    "exists",
+    "describe",
+    "number",
+)
 
 
 @pytest.fixture(scope="module", params=VARIANTS)

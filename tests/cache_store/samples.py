@@ -1,0 +1,48 @@
+"""Queries and answers to test with."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from cache_store.types import Answer, CacheQuery, FinishReason, ImagePart, TextPart, Turn
+
+CAT = "c" * 64
+DOG = "d" * 64
+
+
+def user(*parts: str | ImagePart) -> Turn:
+    return Turn("user", tuple(TextPart(p) if isinstance(p, str) else p for p in parts))
+
+
+QUERY = CacheQuery(
+    model="Qwen/Qwen3-VL-4B-Instruct",
+    fingerprint="f" * 64,
+    turns=(user(ImagePart(CAT), "What is this?"),),
+    sampling={"temperature": 0.0, "top_p": 1.0, "top_k": 0, "seed": 0},
+    max_tokens=100,
+)
+
+ANSWER = Answer(
+    text="A cat.",
+    thought="",
+    finish_reason=FinishReason.STOP,
+    prompt_tokens=20,
+    completion_tokens=4,
+    first_token_s=0.5,
+    elapsed_s=2.0,
+    busy_s=1.5,
+)
+
+
+def query(**changes: Any) -> CacheQuery:
+    return replace(QUERY, **changes)
+
+
+def answer(**changes: Any) -> Answer:
+    return replace(ANSWER, **changes)
+
+
+def asked(*parts: str | ImagePart) -> CacheQuery:
+    """The query with other parts in its last turn."""
+    return query(turns=(user(*parts),))

@@ -1,0 +1,155 @@
+"""What every store must do. A new store joins with a subclass that names how it is opened:
+
+class TestRedisStore(StoreContract):
+    def open(self, tmp_path: Path) -> Store:
+        return RedisStore(...)
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from cache_store.stores.base import Store, Stored
+
+ODD_NAMES = ["", " ", "a:b:c", "a\nb", "a\0b", "%", "'; DROP TABLE Cache; --", "猫", "x" * 10_000]
+ODD_VALUES = [
+    b"",
+    b"\0",
+    b"\r\n" * 30_000,  # diskcache changes such texts
+    b"x" * 32_767,  # on either side of where diskcache begins a file of its own
+    b"x" * 32_768,
+    bytes(range(256)) * 5000,
+    b"\x80\x04\x95",  # begins like a pickle
+]
+
+
+def lasting(value: bytes, seconds: float = 100.0) -> Stored:
+    return Stored(value, time.time() + seconds)
+
+
+class StoreContract(ABC):
+    """Tests that run against each store."""
+
+    @abstractmethod
+    def open(self, tmp_path: Path) -> Store: ...
+
+    @pytest.fixture
+    def store(self, tmp_path: Path) -> Iterator[Store]:
+        store = self.open(tmp_path)
+        yield store
+        store.close()
+
+    def test_what_was_put_is_got_with_its_end(self, store: Store) -> None:
+        kept = lasting(b"value")
+        store.put("name", kept)
+        found = store.get("name")
+        assert found is not None
+        assert found.value == b"value"
+        assert found.expires_at == pytest.approx(kept.expires_at, abs=0.05)
+
+    def test_an_absent_name_is_none(self, store: Store) -> None:
+        assert store.get("name") is None
+        store.delete("name")
+
+    @pytest.mark.parametrize("value", ODD_VALUES, ids=range(len(ODD_VALUES)))
+    def test_any_bytes_come_back_as_they_were(self, store: Store, value: bytes) -> None:
+        store.put("name", lasting(value))
+        found = store.get("name")
+        assert found is not None
+        assert found.value == value
+        assert type(found.value) is bytes
+
+    def test_any_name_is_a_name_of_its_own(self, store: Store) -> None:
+        for number, name in enumerate(ODD_NAMES):
+            store.put(name, lasting(b"%d" % number))
+        for number, name in enumerate(ODD_NAMES):
+            found = store.get(name)
+            assert found is not None
+            assert found.value == b"%d" % number
+
+    def test_names_are_told_apart_by_case_and_by_spaces(self, store: Store) -> None:
+        store.put("Name", lasting(b"1"))
+        assert store.get("name") is None
+        assert store.get("Name ") is None
+
+    def test_a_later_value_replaces_the_earlier_one(self, store: Store) -> None:
+        store.put("name", lasting(b"x" * 40_000))
+        store.put("name", lasting(b"new"))
+        found = store.get("name")
+        assert found is not None
+        assert found.value == b"new"
+        assert store.size()[0] == 1
+
+    def test_a_deleted_value_is_gone_and_the_others_stay(self, store: Store) -> None:
+        store.put("a", lasting(b"1"))
+        store.put("b", lasting(b"2"))
+        store.delete("a")
+        assert store.get("a") is None
+        assert store.get("b") is not None
+
+    def test_clear_leaves_nothing(self, store: Store) -> None:
+        for number in range(20):
+            store.put(str(number), lasting(b"x" * 40_000 if number % 2 else b"x"))
+        store.clear()
+        assert store.size()[0] == 0
+        assert all(store.get(str(number)) is None for number in range(20))
+
+    def test_size_counts_entries_and_at_least_their_bytes(self, store: Store) -> None:
+        empty = store.size()
+        store.put("a", lasting(b"x" * 50_000))
+        store.put("b", lasting(b"x" * 50_000))
+        entries, size = store.size()
+        assert (empty[0], entries) == (0, 2)
+        assert size >= 100_000
+
+    def test_a_value_ends_at_its_time_and_reading_does_not_prolong_it(self, store: Store) -> None:
+        store.put("name", lasting(b"value", 0.25))
+        ends = time.time() + 0.25
+        while time.time() < ends - 0.05:
+            assert store.get("name") is not None
+            time.sleep(0.02)
+        time.sleep(0.1)
+        assert store.get("name") is None
+
+    def test_a_value_that_has_ended_is_not_kept(self, store: Store) -> None:
+        store.put("name", lasting(b"value", -1))
+        assert store.get("name") is None
+
+    def test_an_ended_value_does_not_bring_back_the_one_before(self, store: Store) -> None:
+        store.put("name", lasting(b"old", 100))
+        store.put("name", lasting(b"new", -1))
+        assert store.get("name") is None
+
+    def test_many_threads_never_see_another_names_value(
+        self, store: Store, repetitions: Callable[[int], int]
+    ) -> None:
+        wrong: list[object] = []
+        rounds = repetitions(300)
+
+        def work(number: int) -> None:
+            for turn in range(rounds):
+                name = str((number + turn) % 5)
+                store.put(name, lasting(name.encode() * 100))
+                found = store.get(name)
+                if found is None or found.value != name.encode() * 100:
+                    wrong.append((name, found))
+
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(work, range(8)))
+        assert wrong == []
+
+    def test_a_value_is_visible_to_another_thread_once_put_returns(self, store: Store) -> None:
+        seen: list[Stored | None] = []
+        for number in range(20):
+            store.put("name", lasting(b"%d" % number))
+            reader = threading.Thread(target=lambda: seen.append(store.get("name")))
+            reader.start()
+            reader.join()
+        assert [found and found.value for found in seen] == [b"%d" % n for n in range(20)]

@@ -1,0 +1,136 @@
+"""Two tiers as one; a broken one is left out."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from cache_store.errors import CorruptEntry
+from cache_store.stores.base import Stored
+from cache_store.stores.memory import MemoryStore
+from cache_store.stores.tiered import TieredStore
+from cache_store.types import Tier
+from tests.cache_store.stores.broken import BreakableStore
+
+END = 4e9
+KEPT = Stored(b"value", END)
+
+
+def test_a_value_goes_to_both_tiers_and_is_found_in_the_first() -> None:
+    l1, l2 = MemoryStore(1000), BreakableStore()
+    store = TieredStore(l1, l2)
+    assert store.put("name", KEPT)
+    assert l1.get("name") == KEPT
+    assert l2.get("name") == KEPT
+    asked = l2.calls
+    assert store.locate("name") == (b"value", Tier.L1)
+    assert l2.calls == asked
+
+
+def test_promotion_keeps_the_end() -> None:
+    l1, l2 = MemoryStore(1000), BreakableStore()
+    store = TieredStore(l1, l2)
+    l2.put("name", KEPT)
+    assert store.locate("name") == (b"value", Tier.L2)
+    assert l1.get("name") == KEPT
+    assert store.locate("name") == (b"value", Tier.L1)
+
+
+def test_reading_does_not_prolong_a_promoted_value() -> None:
+    now = [0.0]
+    l1, l2 = MemoryStore(1000, lambda: now[0]), MemoryStore(1000, lambda: now[0])
+    store = TieredStore(l1, l2)
+    l2.put("name", Stored(b"value", 10.0))
+    for second in range(10):
+        now[0] = float(second)
+        assert store.locate("name") is not None
+    now[0] = 10.0
+    assert store.locate("name") is None
+
+
+def test_without_a_second_tier_everything_works() -> None:
+    store = TieredStore(MemoryStore(1000), None)
+    assert store.put("name", KEPT)
+    assert store.locate("name") == (b"value", Tier.L1)
+    assert store.size(Tier.L2) == (0, 0)
+    store.delete("name")
+    assert store.locate("name") is None
+
+
+def test_delete_and_clear_reach_both_tiers() -> None:
+    l1, l2 = MemoryStore(1000), MemoryStore(1000)
+    store = TieredStore(l1, l2)
+    store.put("name", KEPT)
+    store.delete("name")
+    assert (l1.get("name"), l2.get("name")) == (None, None)
+    store.put("name", KEPT)
+    store.clear()
+    assert (l1.get("name"), l2.get("name")) == (None, None)
+
+
+def test_a_broken_tier_is_skipped_counted_reported_once_and_comes_back(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.WARNING)
+    l1, l2 = MemoryStore(1000), BreakableStore()
+    store = TieredStore(l1, l2)
+    l2.broken = True
+    assert store.put("a", KEPT)
+    assert store.locate("a") == (b"value", Tier.L1)
+    assert store.locate("absent") is None
+    assert store.size(Tier.L2) == (0, 0)
+    assert store.faults == 3
+    assert len(caplog.records) == 1
+    assert "unplugged" in caplog.text
+    l2.broken = False
+    assert store.put("b", KEPT)
+    assert l2.get("b") == KEPT
+    l2.broken = True
+    store.locate("absent")
+    assert len(caplog.records) == 2
+
+
+def test_a_broken_first_tier_is_skipped_as_well() -> None:
+    l1, l2 = BreakableStore(), MemoryStore(1000)
+    store = TieredStore(l1, l2)
+    l1.broken = True
+    assert store.put("name", KEPT)
+    assert store.locate("name") == (b"value", Tier.L2)
+
+
+def test_a_put_that_no_tier_took_says_so() -> None:
+    l1, l2 = BreakableStore(), BreakableStore()
+    store = TieredStore(l1, l2)
+    l1.broken = l2.broken = True
+    assert not store.put("name", KEPT)
+    l2.broken = False
+    assert store.put("name", KEPT)
+
+
+def test_a_tier_that_failed_at_another_call_does_not_decide_about_this_put() -> None:
+    l1, l2 = BreakableStore(), BreakableStore()
+    store = TieredStore(l1, l2)
+    l1.broken = l2.broken = True
+    store.locate("name")
+    l1.broken = False
+    assert store.put("name", KEPT)
+
+
+def test_a_corrupt_row_is_a_miss_and_is_removed(monkeypatch: pytest.MonkeyPatch) -> None:
+    l2 = BreakableStore()
+    store = TieredStore(MemoryStore(1000), l2)
+    l2.put("name", KEPT)
+    removed: list[str] = []
+    monkeypatch.setattr(l2, "delete", removed.append)
+    l2.broken, l2.error = True, CorruptEntry("a pickled value was refused")
+    assert store.locate("name") is None
+    assert removed == ["name"]
+    assert store.faults == 1
+
+
+def test_closing_goes_on_past_a_broken_tier() -> None:
+    l1, l2 = BreakableStore(), BreakableStore()
+    l1.broken = True
+    TieredStore(l1, l2).close()
+    assert l2.calls == 1

@@ -1,0 +1,59 @@
+"""The file of statistics and digests: losing it loses nothing but counts and a little speed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cache_store.database import Database
+
+ADD = "INSERT INTO counters VALUES (?, ?)"
+
+
+def test_rows_are_there_after_a_restart(tmp_path: Path) -> None:
+    first = Database(tmp_path / "deep" / "meta.sqlite3")
+    assert first.write([(ADD, [("a", 1.0), ("b", 2.0)])])
+    first.close()
+    second = Database(tmp_path / "deep" / "meta.sqlite3")
+    assert second.read("SELECT * FROM counters ORDER BY name") == [("a", 1.0), ("b", 2.0)]
+    second.close()
+
+
+def test_one_transaction_is_all_or_nothing() -> None:
+    database = Database(None)
+    assert not database.write([(ADD, [("a", 1.0)]), (ADD, [("a", 1.0)])])
+    assert database.read("SELECT * FROM counters") == []
+    database.close()
+
+
+def test_a_damaged_file_is_moved_aside(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "meta.sqlite3"
+    path.write_bytes(b"no database at all " * 500)
+    database = Database(path)
+    assert database.write([(ADD, [("a", 1.0)])])
+    assert len(list(tmp_path.glob("*.damaged-*"))) == 1
+    assert "damaged" in caplog.text
+    database.close()
+
+
+def test_a_path_that_cannot_be_used_leaves_memory(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").write_text("x")
+    database = Database(tmp_path / "file" / "meta.sqlite3")
+    assert database.write([(ADD, [("a", 1.0)])])
+    assert database.read("SELECT * FROM counters") == [("a", 1.0)]
+    assert caplog.text.count("not kept") == 1
+    database.close()
+
+
+def test_a_failure_is_reported_once_and_nothing_is_raised(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    database = Database(tmp_path / "meta.sqlite3")
+    database.close()
+    for _ in range(3):
+        assert database.read("SELECT * FROM counters") == []
+        assert not database.write([(ADD, [("a", 1.0)])])
+    assert caplog.text.count("not kept") == 1

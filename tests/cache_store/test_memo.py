@@ -1,0 +1,86 @@
+"""Remembered digests: bounded, kept over restarts, never across decoder versions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cache_store import memo as memo_module
+from cache_store.database import Database
+from cache_store.memo import DigestMemo, Remembered
+
+CAT = Remembered("c" * 64, 640, 480, 1)
+MOVING = Remembered("d" * 64, 32, 32, 7)
+
+
+def test_what_was_put_is_got() -> None:
+    memo = DigestMemo(Database(None))
+    assert memo.get("file") is None
+    memo.put("file", CAT)
+    memo.put("other", MOVING)
+    assert memo.get("file") == CAT
+    assert memo.get("other") == MOVING
+
+
+def test_a_restart_forgets_nothing(tmp_path: Path) -> None:
+    database = Database(tmp_path / "meta")
+    DigestMemo(database).put("file", MOVING)
+    database.close()
+    database = Database(tmp_path / "meta")
+    assert DigestMemo(database).get("file") == MOVING
+    database.close()
+
+
+def test_another_decoder_version_remembers_nothing_of_this_one() -> None:
+    database = Database(None)
+    DigestMemo(database, "1/12.0").put("file", CAT)
+    newer = DigestMemo(database, "1/12.1")
+    assert newer.get("file") is None
+    newer.put("file", MOVING)
+    assert DigestMemo(database, "1/12.1").get("file") == MOVING
+    assert DigestMemo(database, "1/12.0").get("file") is None
+
+
+def test_a_corrected_digest_replaces_the_wrong_one(tmp_path: Path) -> None:
+    database = Database(tmp_path / "meta")
+    memo = DigestMemo(database)
+    memo.put("file", CAT)
+    memo.put("file", MOVING)
+    assert memo.get("file") == MOVING
+    assert DigestMemo(database).get("file") == MOVING
+    database.close()
+
+
+def test_memory_and_file_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memo_module, "_IN_MEMORY", 10)
+    monkeypatch.setattr(memo_module, "_ON_DISK", 30)
+    monkeypatch.setattr(memo_module, "_PRUNE_EVERY", 20)
+    database = Database(None)
+    memo = DigestMemo(database)
+    for number in range(100):
+        memo.put(str(number), CAT)
+    assert len(memo._recent) == 10
+    assert database.read("SELECT count(*) FROM digests") == [(30,)]
+    assert memo.get("99") == CAT
+
+
+def test_the_oldest_are_pruned_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    database = Database(None)
+    memo = DigestMemo(database)
+    clock = iter(range(10))
+    monkeypatch.setattr("time.time", lambda: next(clock))
+    for number in range(10):
+        memo.put(str(number), CAT)
+    memo.prune(3)
+    kept = database.read("SELECT file FROM digests ORDER BY used_at")
+    assert kept == [("7",), ("8",), ("9",)]
+
+
+def test_a_broken_file_still_remembers_in_memory(tmp_path: Path) -> None:
+    database = Database(tmp_path / "meta")
+    memo = DigestMemo(database)
+    database.close()
+    memo.put("file", CAT)
+    assert memo.get("file") == CAT
+    assert memo.get("other") is None

@@ -1,0 +1,208 @@
+"""Loading, switching and failing of models, while others use them."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from qwen_ui.engines.base import Engine, EngineSpec
+from qwen_ui.engines.registry import EngineRegistry, Progress
+from qwen_ui.engines.scripted import ScriptedEngine
+from qwen_ui.errors import ModelFailed, UnknownModel
+from qwen_ui.types import ModelState
+from tests.service import ScriptedSource
+
+Made = tuple[EngineRegistry, dict[str, ScriptedSource]]
+
+
+@pytest.fixture
+def made() -> Iterator[Made]:
+    sources = {name: ScriptedSource(name) for name in ("one", "two", "three")}
+    registry = EngineRegistry(list(sources.values()), keep_loaded=2)
+    yield registry, sources
+    for source in sources.values():
+        source.gate.set()
+    registry.close()
+
+
+def load(registry: EngineRegistry, name: str) -> Engine:
+    return registry.engine(name).result(10)
+
+
+def state(registry: EngineRegistry, name: str) -> ModelState:
+    return next(info.state for info in registry.models() if info.name == name)
+
+
+def test_the_first_source_is_the_default_and_the_order_is_kept(made: Made) -> None:
+    registry, _ = made
+    assert registry.default == "one"
+    assert [info.name for info in registry.models()] == ["one", "two", "three"]
+
+
+def test_a_model_is_loaded_once_and_then_at_hand(made: Made) -> None:
+    registry, sources = made
+    assert load(registry, "one") is load(registry, "one")
+    assert sources["one"].loads == 1
+    assert registry.engine("one").done()
+
+
+def test_many_who_ask_during_a_load_get_the_same_engine(made: Made) -> None:
+    registry, sources = made
+    sources["one"].gate.clear()
+    futures = [registry.engine("one") for _ in range(10)]
+    assert not futures[0].done()
+    sources["one"].gate.set()
+    assert len({id(future.result(10)) for future in futures}) == 1
+    assert sources["one"].loads == 1
+
+
+def test_the_identity_is_known_without_loading(made: Made) -> None:
+    registry, sources = made
+    assert registry.spec("two").model == "two"
+    assert sources["two"].loads == 0
+
+
+def test_the_identity_is_found_once(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    registry, sources = made
+    calls: list[int] = []
+
+    def resolve() -> EngineSpec:
+        calls.append(1)
+        time.sleep(0.05)
+        return sources["one"].spec
+
+    monkeypatch.setattr(sources["one"], "resolve", resolve)
+    threads = [threading.Thread(target=registry.spec, args=["one"]) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert calls == [1]
+
+
+def test_the_loader_gets_the_identity_that_the_keys_are_made_of(made: Made) -> None:
+    registry, _ = made
+    assert load(registry, "one").spec is registry.spec("one")
+
+
+def test_an_unknown_name_is_refused(made: Made) -> None:
+    registry, _ = made
+    for ask in (registry.engine, registry.spec):
+        with pytest.raises(UnknownModel):
+            ask("four")
+
+
+def test_the_least_recently_used_model_makes_room(made: Made) -> None:
+    registry, sources = made
+    load(registry, "one")
+    load(registry, "two")
+    load(registry, "one")
+    load(registry, "three")
+    states = {name: state(registry, name) for name in sources}
+    assert states == {
+        "one": ModelState.READY,
+        "two": ModelState.UNLOADED,
+        "three": ModelState.READY,
+    }
+
+
+def test_never_more_than_keep_loaded_models_are_in_memory() -> None:
+    alive: set[str] = set()
+    most = [0]
+
+    class Source(ScriptedSource):
+        def load(self, spec: EngineSpec, progress: Progress) -> Engine:
+            alive.add(spec.model)
+            most[0] = max(most[0], len(alive))
+            return Leaving(spec)
+
+    class Leaving(ScriptedEngine):
+        def close(self) -> None:
+            super().close()
+            alive.discard(self.spec.model)
+
+    registry = EngineRegistry([Source(str(n)) for n in range(5)], keep_loaded=2)
+    for turn in range(20):
+        load(registry, str(turn * 3 % 5))
+    assert most[0] == 2
+    registry.close()
+    assert alive == set()
+
+
+def test_loads_come_one_after_another(made: Made) -> None:
+    registry, sources = made
+    sources["one"].gate.clear()
+    first, second = registry.engine("one"), registry.engine("two")
+    time.sleep(0.05)
+    assert (sources["one"].loads, sources["two"].loads) == (1, 0)
+    sources["one"].gate.set()
+    assert first.result(10).spec.model == "one"
+    assert second.result(10).spec.model == "two"
+
+
+def test_progress_and_state_are_told(made: Made) -> None:
+    registry, sources = made
+    sources["one"].gate.clear()
+    assert state(registry, "one") is ModelState.UNLOADED
+    loading = registry.engine("one")
+    while sources["one"].loads == 0:
+        time.sleep(0.005)
+    info = registry.models()[0]
+    assert (info.state, info.progress) == (ModelState.LOADING, 0.5)
+    sources["one"].gate.set()
+    loading.result(10)
+    info = registry.models()[0]
+    assert (info.state, info.progress) == (ModelState.READY, 1.0)
+    assert info.description == "none · none · none"
+
+
+@pytest.mark.parametrize(
+    ("raised", "told"),
+    [(ModelFailed("one", "no weights"), "no weights"), (OSError("disk on fire"), "disk on fire")],
+)
+def test_a_failed_load_is_told_and_the_next_try_may_succeed(
+    made: Made, raised: Exception, told: str
+) -> None:
+    registry, sources = made
+    sources["one"].error = raised
+    for _ in range(2):
+        with pytest.raises(ModelFailed, match=told):
+            load(registry, "one")
+    info = registry.models()[0]
+    assert info.state is ModelState.FAILED
+    assert told in info.description
+    assert load(registry, "two").spec.model == "two"
+    sources["one"].error = None
+    assert load(registry, "one").spec.model == "one"
+    assert state(registry, "one") is ModelState.READY
+    assert sources["one"].loads == 3
+
+
+def test_an_identity_that_cannot_be_found_is_looked_for_again(
+    made: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry, sources = made
+
+    def fail() -> EngineSpec:
+        raise ModelFailed("one", "no network")
+
+    monkeypatch.setattr(sources["one"], "resolve", fail)
+    with pytest.raises(ModelFailed, match="no network"):
+        registry.spec("one")
+    monkeypatch.undo()
+    assert registry.spec("one").model == "one"
+
+
+def test_closing_closes_every_engine_and_refuses_new_loads_in_words(made: Made) -> None:
+    registry, sources = made
+    load(registry, "one")
+    load(registry, "two")
+    registry.close()
+    for name in ("one", "two"):
+        assert not sources[name].engine._worker._thread.is_alive()
+    for name in ("one", "three"):
+        with pytest.raises(ModelFailed, match="shutting down"):
+            load(registry, name)

@@ -1,0 +1,130 @@
+"""Live and replay are one stream, and its events say the same."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from cache_store.cache import ResponseCache, open_cache
+from cache_store.keys import make_key
+from cache_store.types import Answer, CacheEntry, FinishReason, Hit, Tier
+from qwen_ui.engines.base import Completion, Failure
+from qwen_ui.errors import GenerationFailed
+from qwen_ui.runs import Flight, Pending, Replay
+from qwen_ui.types import (
+    CacheControl,
+    CacheStatus,
+    ChatRequest,
+    Finish,
+    TextDelta,
+    ThoughtDelta,
+    Usage,
+)
+from tests.cache_store.samples import QUERY, answer
+from tests.service import collect
+
+
+def hit(kept: Answer) -> Hit:
+    key, material = make_key(QUERY)
+    return Hit(key, CacheEntry(material, "m", 100, kept, 0.0, 99.0), Tier.L2, 9.0, 90.0, 0.25)
+
+
+def pending(cache: ResponseCache, control: CacheControl = CacheControl()) -> Pending:
+    return Pending(ChatRequest("m", (), cache=control), QUERY, cache.bypass(QUERY))
+
+
+def ended(reason: FinishReason = FinishReason.STOP, tokens: int = 4) -> Completion:
+    return Completion(reason, 20, tokens, 0.5, 2.0, 1.5)
+
+
+def test_a_replay_has_all_that_the_live_answer_had() -> None:
+    kept = answer(thought="hm", text="A cat.")
+    status, thought, text, usage, finish = Replay(hit(kept)).events
+    key = str(make_key(QUERY)[0])
+    assert status == CacheStatus(key, hit=True, tier="l2", ttl_s=90.0, age_s=9.0, lookup_s=0.25)
+    assert (thought, text) == (ThoughtDelta("hm"), TextDelta("A cat."))
+    assert usage == Usage(20, 4, 0.25, 0.25, 0.0, saved_s=1.75, saved_busy_s=1.5)
+    assert finish == Finish(FinishReason.STOP)
+
+
+def test_a_hit_slower_than_its_answer_saved_nothing_rather_than_less() -> None:
+    usage = Replay(hit(answer(elapsed_s=0.1))).events[-2]
+    assert isinstance(usage, Usage)
+    assert usage.saved_s == 0.0
+
+
+def test_the_cache_status_reads_as_rfc_9211_wants() -> None:
+    assert (
+        CacheStatus("k", hit=True, tier="l1", ttl_s=90.9).header()
+        == 'qwen-ui; hit; ttl=90; key="k"; detail=l1'
+    )
+    assert (
+        CacheStatus("k", fwd="miss", stored=True, ttl_s=5, detail="absent").header()
+        == 'qwen-ui; fwd=miss; stored; ttl=5; key="k"; detail=absent'
+    )
+    assert CacheStatus("k", fwd="bypass", collapsed=True).header() == (
+        'qwen-ui; fwd=bypass; collapsed; key="k"'
+    )
+
+
+async def test_a_finished_flight_is_stored_before_its_reader_hears_of_the_end() -> None:
+    cache = open_cache(None)
+    flight = Flight(pending(cache), cache)
+    for event in (ThoughtDelta("hm"), TextDelta("A "), TextDelta("cat."), ended()):
+        flight.hear(event)
+    found = cache.lookup(QUERY)  # nobody has read anything yet
+    assert isinstance(found, Hit)
+    assert (found.entry.answer.text, found.entry.answer.thought) == ("A cat.", "hm")
+    events = await collect(flight.events())
+    assert events[:3] == [ThoughtDelta("hm"), TextDelta("A "), TextDelta("cat.")]
+    assert [type(event) for event in events[3:]] == [CacheStatus, Usage, Finish]
+    cache.close()
+
+
+@pytest.mark.parametrize("reason", [FinishReason.CANCELLED, FinishReason.CONTEXT])
+async def test_an_unfinished_flight_ends_and_is_not_stored(reason: FinishReason) -> None:
+    cache = open_cache(None)
+    flight = Flight(pending(cache), cache)
+    flight.hear(TextDelta("A "))
+    flight.hear(ended(reason))
+    events = await collect(flight.events())
+    assert [type(event) for event in events] == [TextDelta, Usage, Finish]
+    assert events[-1] == Finish(reason)
+    assert cache.stats().stored == 0
+    cache.close()
+
+
+async def test_a_failed_flight_raises_after_what_was_read() -> None:
+    cache = open_cache(None)
+    flight = Flight(pending(cache), cache)
+    flight.hear(TextDelta("A "))
+    flight.hear(Failure(GenerationFailed("boom")))
+    events = flight.events()
+    assert await anext(events) == TextDelta("A ")
+    with pytest.raises(GenerationFailed, match="boom"):
+        await anext(events)
+    assert cache.stats().stored == 0
+    cache.close()
+
+
+async def test_no_store_is_obeyed() -> None:
+    cache = open_cache(None)
+    flight = Flight(pending(cache, CacheControl(no_store=True)), cache)
+    flight.hear(ended())
+    assert not any(isinstance(e, CacheStatus) for e in await collect(flight.events()))
+    assert cache.stats().stored == 0
+    cache.close()
+
+
+def test_an_answer_that_ends_after_its_readers_loop_is_still_stored() -> None:
+    cache = open_cache(None)
+
+    async def begin() -> Flight:
+        return Flight(pending(cache), cache)
+
+    flight = asyncio.run(begin())
+    with pytest.raises(RuntimeError, match="closed"):
+        flight.hear(ended())
+    assert cache.stats().stored == 1
+    cache.close()
