@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from cache_store.types import Answer, CacheQuery, FinishReason, ImagePart, TextPart, Turn
 
+ROOT = Path(__file__).parents[2]  # where a second process finds the packages
 CAT = "c" * 64
 DOG = "d" * 64
 

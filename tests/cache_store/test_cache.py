@@ -28,7 +28,7 @@ from cache_store.types import (
     Miss,
     Tier,
 )
-from tests.cache_store.samples import CAT, DOG, QUERY, answer, asked, query
+from tests.cache_store.samples import CAT, DOG, QUERY, ROOT, answer, asked, query
 from tests.cache_store.stores.broken import BreakableStore
 
 NOW = 1_000_000.0
@@ -400,7 +400,7 @@ def test_a_second_process_sees_what_the_first_stored(tmp_path: Path) -> None:
         "cache.close()\n"
     )
     told = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, timeout=30
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=30, cwd=ROOT
     )
     assert told.stdout.strip() == "from the first", told.stderr
     cache.stats()

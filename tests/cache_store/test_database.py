@@ -37,6 +37,22 @@ def test_a_damaged_file_is_moved_aside(tmp_path: Path, caplog: pytest.LogCapture
     database.close()
 
 
+def test_a_half_overwritten_file_is_moved_aside_as_well(tmp_path: Path) -> None:
+    path = tmp_path / "meta.sqlite3"
+    database = Database(path)
+    database.write([(ADD, [(f"counter {n}", 1.0) for n in range(5000)])])
+    database.close()
+    size = path.stat().st_size
+    with path.open("r+b") as file:
+        file.seek(size // 4)
+        file.write(b"\xa5" * (size // 2))
+    database = Database(path)
+    assert len(list(tmp_path.glob("*.damaged-*"))) == 1
+    assert database.write([(ADD, [("a", 1.0)])])
+    assert database.read("SELECT * FROM counters") == [("a", 1.0)]
+    database.close()
+
+
 def test_a_path_that_cannot_be_used_leaves_memory(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

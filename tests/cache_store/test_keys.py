@@ -124,6 +124,9 @@ def test_text_that_looks_like_an_encoding_is_only_text() -> None:
     assert key(asked(inner)) != key(asked("a", "b"))
     assert encode([encode(["a"]).decode()]) != encode([["a"]])
     assert encode(["s1:a"]) != encode(["s1:", "a"])
+    assert encode(["a", "bsc"]) != encode(["asb", "c"])  # equal without lengths
+    assert encode([["a"], "b"]) != encode([["a", "b"]])  # equal without counts
+    assert encode([{"a": 1}, "b", 2]) != encode([{"a": 1, "b": 2}])
 
 
 def test_numbers_truths_and_texts_that_look_alike_have_different_keys() -> None:

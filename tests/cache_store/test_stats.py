@@ -14,6 +14,7 @@ import pytest
 
 from cache_store.database import Database
 from cache_store.stats import SLOT_S, StatsRecorder
+from tests.cache_store.samples import ROOT
 
 
 def test_counts_are_there_before_they_are_written_and_after_a_restart(tmp_path: Path) -> None:
@@ -56,7 +57,7 @@ def test_two_processes_add_up(tmp_path: Path) -> None:
         "stats.close()\n"
     )
     stats = StatsRecorder(Database(tmp_path / "meta"))
-    child = subprocess.Popen([sys.executable, "-c", script])
+    child = subprocess.Popen([sys.executable, "-c", script], cwd=ROOT)
     for _ in range(100):
         stats.add(hits_l1=1)
         stats.looked_up(True, 0.1)

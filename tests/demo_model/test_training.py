@@ -32,10 +32,10 @@ def trainer(tmp_path_factory: pytest.TempPathFactory) -> Trainer:
 def test_a_stage_lowers_the_loss_and_saves(trainer: Trainer) -> None:
     mix = replace(WIDEN.mix, pictures=4, length=160)
     batch = Batches(trainer.tokenizer, mix, 8, "same")[0]
-    before = float(trainer.learner(batch, 0.3)[0])
+    before = trainer.learner(batch, 0.3)[0].item()
     trainer.run(replace(SEE, name="see", mix=replace(SEE.mix, pictures=4), steps=2), 0)
     trainer.run(replace(WIDEN, name="same", mix=mix, steps=8, lr=3e-3), 0)
-    assert float(trainer.learner(batch, 0.3)[0]) < before
+    assert trainer.learner(batch, 0.3)[0].item() < before
     assert (trainer.folder / "same.pt").exists()
 
 

@@ -18,6 +18,7 @@ from diskcache.core import MODE_PICKLE, MODE_TEXT
 from cache_store.errors import CorruptEntry, StoreUnavailable
 from cache_store.stores.base import Store, Stored
 from cache_store.stores.disk import DiskStore
+from tests.cache_store.samples import ROOT
 from tests.cache_store.stores.contract import StoreContract, lasting
 
 BUDGET = 2**26
@@ -161,7 +162,9 @@ def test_two_processes_share_one_directory(tmp_path: Path) -> None:
     )
     store = DiskStore(tmp_path, BUDGET)
     store.put("mine0", lasting(b"hello"))
-    child = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    child = subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, cwd=ROOT
+    )
     for number in range(100):
         store.put(f"mine{number}", lasting(b"hello"))
     assert child.communicate(timeout=30)[0].strip() == "hello"

@@ -1,0 +1,216 @@
+"""What happens when a visitor asks, stops, retries, edits. No components here, only values.
+
+`ask`, `retry` and `stop` run outside Gradio's queue, so that neither a hit nor Stop ever waits
+behind a model; `stream` is the one queued event, and only a miss leads to it.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import replace
+from pathlib import Path
+from typing import TypedDict
+from weakref import WeakValueDictionary
+
+import gradio as gr
+
+from qwen_ui.chat import ChatService
+from qwen_ui.errors import BadRequest, GenerationFailed, PictureGone, QwenUIError
+from qwen_ui.runs import Replay
+from qwen_ui.settings import Settings
+from qwen_ui.types import CacheControl, Picture
+from qwen_ui.ui import parts
+from qwen_ui.ui.conversation import Conversation, Turn, TurnState
+from qwen_ui.ui.i18n import Texts, texts_for
+from qwen_ui.ui.pacing import paced
+from qwen_ui.ui.session import Session
+from qwen_ui.ui.view import ChatMessage, messages
+
+log = logging.getLogger(__name__)
+
+_REDRAW_EVERY_S = 0.04  # the browser draws no more than about 25 answers a second
+
+# chat, notice, edit banner, what to give back to the box, ticket, busy: plain values all, since
+# Gradio builds a component and its JSON schema (3 ms) for every update or `gr.skip()` it is given
+Asked = tuple[list[ChatMessage], str, str, str, int, bool]
+
+
+class BoxValue(TypedDict):
+    """What the text box holds; files are paths of Gradio's uploads."""
+
+    text: str
+    files: list[str]
+
+
+class ChatHandlers:
+    """The events of the chat. One object serves every visitor; what is theirs is in Session."""
+
+    def __init__(self, service: ChatService, settings: Settings) -> None:
+        self._service = service
+        self._settings = settings
+        self._sessions: WeakValueDictionary[str, Session] = WeakValueDictionary()
+
+    def prepare(self, box: BoxValue, request: gr.Request) -> tuple[str, str]:
+        """Open dropped files before they are sent: a notice, and an order to the box."""
+        say = texts_for(request)
+        _, refused, sentences = self._open_all(box["files"], say)
+        if not refused:
+            return "", ""
+        return parts.notice(*sentences), _box_order(refused, give_back=False)
+
+    def ask(self, box: BoxValue, model: str, session: Session, request: gr.Request) -> Asked:
+        """A stored answer at once, or a ticket for `stream`. The box is given back on errors."""
+        say = texts_for(request)
+        with session.asking:
+            pictures, refused, sentences = self._open_all(box["files"], say)
+            try:
+                if not refused:
+                    self._ask(session, box["text"], pictures, model)
+            except BadRequest as error:
+                sentences.append(say.error(error))
+            if not sentences:
+                return self._asked(session, say)
+            told, order = parts.notice(*sentences), _box_order(refused, give_back=True)
+            banner = parts.banner(session, say)
+            return self.view(session, say), told, banner, order, session.ticket, session.busy
+
+    def retry(self, model: str, session: Session, request: gr.Request) -> Asked:
+        """Ask the last question again; an answer that came is not taken from the cache."""
+        say = texts_for(request)
+        with session.asking:
+            session.stop()
+            conversation = session.conversation
+            if conversation.turns:
+                last = conversation.turns[-1]
+                again = CacheControl(no_cache=last.state is TurnState.DONE)
+                turn = Turn(session.next_id(), model, last.text, last.pictures, last.repeats)
+                self._look_up(session, conversation.before(last.id), turn, again)
+            return self._asked(session, say)
+
+    async def stream(
+        self, session: Session, request: gr.Request
+    ) -> AsyncGenerator[tuple[list[ChatMessage], bool]]:
+        """The running answer as chat views; closing the stream stops the model."""
+        say = texts_for(request)
+        self._sessions[request.session_hash or ""] = session
+        run = session.begin()
+        if run is None:
+            return
+        try:
+            async with aclosing(paced(self._service.run(run.pending), _REDRAW_EVERY_S)) as batches:
+                async for batch in batches:
+                    session.hear(run, batch)
+                    yield self.view(session, say), session.busy
+        except QwenUIError as error:
+            session.fail(run, error)
+        except Exception as error:  # the request boundary: a visitor gets a sentence
+            log.exception("an answer failed")
+            session.fail(run, GenerationFailed(type(error).__name__))
+        yield self.view(session, say), session.busy
+
+    def stop(self, session: Session, request: gr.Request) -> tuple[list[ChatMessage], bool]:
+        """End the running answer within one token."""
+        session.stop()
+        return self.view(session, texts_for(request)), session.busy
+
+    def edit(self, number: int, session: Session, request: gr.Request) -> tuple[BoxValue, str]:
+        """Put the `number`th question back into the box; sending it cuts the conversation there."""
+        turns = session.conversation.turns
+        if not 0 <= number < len(turns):
+            return {"text": "", "files": []}, ""
+        session.edit(turns[number].id)
+        box = BoxValue(text=turns[number].text, files=[])
+        return box, parts.banner(session, texts_for(request))
+
+    def cancel_edit(self, session: Session) -> tuple[BoxValue, str]:
+        session.edit(None)
+        return {"text": "", "files": []}, ""
+
+    def clear(self, session: Session) -> tuple[list[ChatMessage], str, str, bool]:
+        """A new conversation."""
+        session.clear()
+        return [], "", "", False
+
+    def leave(self, request: gr.Request) -> None:
+        """The page was closed: nobody reads the answer any more."""
+        session = self._sessions.get(request.session_hash or "")
+        if session is not None:
+            session.stop()
+
+    def view(self, session: Session, say: Texts) -> list[ChatMessage]:
+        return messages(session.conversation, say, self._read_pixels)
+
+    def _read_pixels(self, model: str) -> int:
+        """How many pixels of a picture this model reads."""
+        for info in self._service.models():
+            if info.name == model and info.max_pixels:
+                return info.max_pixels
+        return self._settings.max_pixels
+
+    def _asked(self, session: Session, say: Texts) -> Asked:
+        return self.view(session, say), "", "", "", session.ticket, session.busy
+
+    def _ask(self, session: Session, text: str, pictures: tuple[Picture, ...], model: str) -> None:
+        edited = session.editing
+        base = session.conversation
+        if edited is not None:
+            base, pictures = base.before(edited.id), edited.pictures + pictures
+        turn = Turn(session.next_id(), model, text, pictures)
+        first = base.asked_before(turn)
+        if first is not None:
+            turn = replace(turn, repeats=first.id)
+        self._look_up(session, base, turn, CacheControl())
+
+    def _look_up(
+        self, session: Session, base: Conversation, turn: Turn, control: CacheControl
+    ) -> None:
+        """Raises errors.BadRequest, before anything changed; other errors become the answer."""
+        self._service.open(
+            [turn.question()], model=turn.model
+        )  # before a running answer is stopped
+        session.stop()
+        stopped = [session.conversation.turn(old.id) or old for old in base.turns]
+        base = Conversation(tuple(stopped))
+        try:
+            asked = base.request(turn)
+            request = self._service.open(asked, model=turn.model, cache=control)
+            found = self._service.lookup(request)
+        except QwenUIError as error:
+            session.show(base.with_turn(turn.failed(error)))
+            return
+        if isinstance(found, Replay):
+            for event in found.events:
+                turn = turn.heard(event, 0.0)
+            session.show(base.with_turn(turn))
+        else:
+            session.show(base.with_turn(turn), found)
+
+    def _open_all(
+        self, files: list[str], say: Texts
+    ) -> tuple[tuple[Picture, ...], list[str], list[str]]:
+        """The pictures, the paths of those that were refused, and why."""
+        pictures, refused, sentences = [], [], []
+        for path in files:
+            try:
+                pictures.append(self._open(Path(path)))
+            except QwenUIError as error:
+                refused.append(path)
+                sentences.append(say.error(error))
+        return tuple(pictures), refused, sentences
+
+    def _open(self, file: Path) -> Picture:
+        try:
+            data = file.read_bytes()
+        except OSError as error:  # Gradio has removed the upload
+            raise PictureGone from error
+        return self._service.open_picture(data, file.name)
+
+
+def _box_order(refused: list[str], *, give_back: bool) -> str:
+    """JSON for `page.js`: files to drop from the box, and whether to undo its clearing."""
+    # never twice the same: only a change is acted on
+    return json.dumps({"refused": refused, "give_back": give_back, "at": time.time_ns()})

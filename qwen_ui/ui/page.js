@@ -1,0 +1,81 @@
+// What the page does in the browser beyond Gradio: copying plain text, editing, the panel.
+(() => {
+  const ASKED = '<div class="asked">';
+  const BADGE = /\n*<div class="(badge|waiting|failure)[^]*?<\/div>/g;
+
+  // A question is copied as typed, an answer without its badge.
+  const plain = (text) => {
+    if (text.startsWith(ASKED)) {
+      const page = new DOMParser().parseFromString(text, "text/html");
+      return page.querySelector(".question").textContent;
+    }
+    return text.replace(BADGE, "");
+  };
+  if (navigator.clipboard) {
+    const write = navigator.clipboard.writeText.bind(navigator.clipboard);
+    navigator.clipboard.writeText = (text) => write(plain(text));
+  }
+
+  const press = (id) => document.querySelector(`#${id}`)?.click();
+
+  // The pencil puts the question back into the box instead of opening Gradio's own editor, which
+  // would show the question's markup.
+  const on_click = (event) => {
+    const button = event.target.closest("button");
+    if (!button) return;
+    if (button.closest("#chat .message-buttons-right")?.contains(button) && is_pencil(button)) {
+      event.stopImmediatePropagation();
+      const rows = [...document.querySelectorAll("#chat .user-row")];
+      const row = button.closest(".message-buttons-right").previousElementSibling;
+      window.qwen_ui.edited = rows.indexOf(row);
+      press("edit-question");
+    } else if (button.classList.contains("cancel-edit")) {
+      press("cancel-edit");
+    } else if (button.id === "panel-button") {
+      toggle_panel();
+    }
+  };
+  const is_pencil = (button) => button.querySelector("svg") && !button.matches("[aria-label*=opy]");
+  document.addEventListener("click", on_click, true);
+
+  const panel_is_open = () => {
+    const chosen = document.body.dataset.panel;
+    return chosen ? chosen === "open" : window.innerWidth >= 1100;
+  };
+  const toggle_panel = () => {
+    document.body.dataset.panel = panel_is_open() ? "closed" : "open";
+    press("watch-cache");
+  };
+  document.addEventListener("visibilitychange", () => press("watch-cache"));
+
+  // The box is emptied as soon as its content is on its way; what is refused comes back.
+  let sent = {text: "", files: []};
+  const focus = () => setTimeout(() => document.querySelector("#box textarea")?.focus(), 0);
+  const send = (box) => {
+    sent = box;
+    focus();
+    return {text: "", files: []};
+  };
+  let refusals = 0;
+  const obey = (box, text) => {
+    if (!text) return box;
+    refusals += 1;
+    const order = JSON.parse(text);
+    const kept = (files) => files.filter((file) => !order.refused.includes(file.path));
+    if (!order.give_back) return {...box, files: kept(box.files)};
+    const typed = [sent.text, box.text].filter((part) => part).join("\n");
+    return {text: typed, files: [...kept(sent.files), ...box.files]};
+  };
+
+  // What files there are. After a refusal the next event counts as a change: it ends the notice,
+  // and the same file is looked at again.
+  const files = (box) => [refusals, ...(box?.files ?? []).map((file) => file.path)].join("\n");
+
+  window.qwen_ui = {
+    edited: -1,
+    watching: () => panel_is_open() && !document.hidden,
+    files,
+    send,
+    obey,
+  };
+})();

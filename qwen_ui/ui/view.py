@@ -1,0 +1,120 @@
+"""The conversation as Chatbot messages. Pure: the same conversation gives the same view.
+
+What a visitor typed is shown as typed: every character that Markdown, LaTeX or HTML could take
+for its own is written as a character reference, inside one HTML block. `page.js` turns the block
+back into text when it is copied, and leaves the badge out.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import quote
+
+from qwen_ui.types import ModelStatus, Picture
+from qwen_ui.ui.badge import badge
+from qwen_ui.ui.conversation import Conversation, Turn, TurnState
+from qwen_ui.ui.i18n import Texts
+
+ChatMessage = dict[str, Any]  # Gradio's own form: role, content, metadata
+
+ReadPixels = Callable[[str], int]
+
+_NOT_PLAIN = re.compile(r"[\x00-\x1f!-/:-@\[-`{-\x7f]")
+
+
+def messages(conversation: Conversation, say: Texts, read_pixels: ReadPixels) -> list[ChatMessage]:
+    """Everything the Chatbot shows. `read_pixels` tells how many of a picture a model reads."""
+    shown: list[ChatMessage] = []
+    for turn in conversation.turns:
+        limit = read_pixels(turn.model) if turn.pictures else 0
+        shown += [_question(turn, say, limit), *_thought(turn, say), *_answer(turn, say)]
+    return shown
+
+
+def as_typed(text: str) -> str:
+    """HTML that shows exactly `text`."""
+    return _NOT_PLAIN.sub(lambda found: f"&#{ord(found[0])};", text)
+
+
+def picture_notes(pictures: tuple[Picture, ...], say: Texts, max_pixels: int) -> list[str]:
+    """What the model does not see of these pictures."""
+    notes = []
+    for picture in pictures:
+        width, height = picture.image.width, picture.image.height
+        if width * height > max_pixels:
+            size, limit = f"{width} × {height}", f"{max_pixels / 1e6:.1f}"
+            notes.append(say("chat.reduced", name=picture.name, size=size, limit=limit))
+        if picture.frames > 1:
+            notes.append(say("chat.first_frame", name=picture.name, frames=picture.frames))
+    return notes
+
+
+def _question(turn: Turn, say: Texts, max_pixels: int) -> ChatMessage:
+    pictures = "".join(thumbnail(picture) for picture in turn.pictures)
+    notes = picture_notes(turn.pictures, say, max_pixels)
+    if turn.repeats is not None:
+        notes.append(say("chat.repeated"))
+    block = (
+        '<div class="asked">'
+        + (f'<div class="pictures">{pictures}</div>' if pictures else "")
+        + "".join(f'<div class="note">{as_typed(note)}</div>' for note in notes)
+        + f'<div class="question">{as_typed(turn.text)}</div></div>'
+    )
+    return _message("user", block)
+
+
+def thumbnail(picture: Picture) -> str:
+    """HTML of a small picture."""
+    # a relative address, so that it holds behind a reverse proxy; a file, so that Gradio need not
+    # hash and copy it again for every step of a stream
+    address = "gradio_api/file=" + quote(str(picture.thumbnail))
+    return f'<img src="{address}" alt="{as_typed(picture.name)}">'
+
+
+def _thought(turn: Turn, say: Texts) -> list[ChatMessage]:
+    if not turn.thought:
+        return []
+    over = turn.state is not TurnState.THINKING
+    metadata: dict[str, Any] = {
+        "title": say("chat.thought" if over else "chat.thinking"),
+        "status": "done" if over else "pending",
+    }
+    if over and turn.thought_s >= 0.1:
+        metadata["duration"] = round(turn.thought_s, 1)
+    return [{**_message("assistant", turn.thought), "metadata": metadata}]
+
+
+def _answer(turn: Turn, say: Texts) -> list[ChatMessage]:
+    texts = [turn.answer] if turn.answer else []
+    if turn.error is not None:
+        sentence = f"{say.error(turn.error)} {say('chat.try_again')}"
+        texts.append(f'<div class="failure" role="alert">{as_typed(sentence)}</div>')
+    elif turn.state is TurnState.WAITING:
+        texts.append(f'<div class="waiting">{as_typed(_waiting(turn.waiting, say))}</div>')
+    elif line := badge(turn, say):
+        texts.append(line)
+    return [_message("assistant", *texts)] if texts else []
+
+
+def _waiting(status: ModelStatus | None, say: Texts) -> str:
+    match status:
+        case None:
+            return ""
+        case ModelStatus(waiting=1):
+            return say("chat.waiting_one")
+        case ModelStatus(waiting=count) if count:
+            return say("chat.waiting", count=count)
+        case ModelStatus(progress=progress) if progress >= 1:
+            return ""
+        case ModelStatus(progress=0):
+            return say("chat.loading_begins", model=status.model)
+        case _:
+            percent = int(status.progress * 100)
+            return say("chat.loading", model=status.model, percent=percent)
+
+
+def _message(role: str, *texts: str) -> ChatMessage:
+    # as parts, since Gradio re-indents a plain string
+    return {"role": role, "content": [{"type": "text", "text": text} for text in texts]}

@@ -1,0 +1,18 @@
+"""Who sends the requests that handlers get."""
+
+from __future__ import annotations
+
+import gradio as gr
+from starlette.requests import Request
+
+
+def visitor(language: str = "en-US,en;q=0.9", session: str = "one") -> gr.Request:
+    """A request of a browser that prefers this language."""
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/",
+        "query_string": b"",
+        "headers": [(b"accept-language", language.encode())],
+    }
+    return gr.Request(request=Request(scope), session_hash=session)
