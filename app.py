@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
 import threading
@@ -36,7 +37,11 @@ def serve(settings: Settings, registry: EngineRegistry | None = None) -> None:
     from qwen_ui.server import build_service, launch
 
     try:
-        server = launch(settings, build_service(settings, registry))
+        service = build_service(settings, registry)
+    except OSError as error:
+        sys.exit(f"cannot write to {settings.directory}: {error}. Choose another with --cache-dir.")
+    try:
+        server = launch(settings, service)
     except OSError as error:
         sys.exit(f"cannot listen on port {settings.port}: {error}. Choose another with --port.")
     print(f"Qwen3-VL chat: {server.url}", flush=True)
@@ -45,6 +50,10 @@ def serve(settings: Settings, registry: EngineRegistry | None = None) -> None:
     ended.wait()
     print("stopping: running answers may finish", flush=True)
     server.close()
+    logging.shutdown()
+    sys.stdout.flush()
+    # all is written; a model that is still loading is in native code, where a thread cannot end
+    os._exit(0)
 
 
 if __name__ == "__main__":

@@ -90,14 +90,6 @@ class StatsRecorder:
         )
         return Totals(written, series, _percentile(samples, 0.5), _percentile(samples, 0.95))
 
-    def reset(self) -> None:
-        """Start counting anew."""
-        with self._lock:
-            self._unwritten.clear()
-            self._slots.clear()
-            self._lookups.clear()
-        self._database.write([("DELETE FROM counters", [()]), ("DELETE FROM series", [()])])
-
     def flush(self) -> None:
         """Write what is not written yet; what cannot be written is kept for the next time."""
         with self._flushing:

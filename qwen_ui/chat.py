@@ -6,6 +6,7 @@ It puts a request into canonical form once; the key is made from that form, and 
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -79,6 +80,7 @@ class ChatService:
         if not opened or opened[-1].role != "user":
             raise BadRequest("The last message must be a question of the user.")
         self._check_question(opened[-1])
+        _check_sampling(sampling)
         return ChatRequest(model or self._registry.default, opened, sampling, cache)
 
     def lookup(self, request: ChatRequest) -> Replay | Pending:
@@ -173,11 +175,7 @@ class ChatService:
 
     def _max_tokens(self, request: ChatRequest) -> int:
         asked = request.sampling.max_tokens
-        if asked is None:
-            return self._settings.max_tokens
-        if asked < 1:
-            raise BadRequest("max_tokens must be 1 or more.")
-        return asked
+        return self._settings.max_tokens if asked is None else asked
 
     async def _submit_when_ready(
         self, pending: Pending, flight: Flight
@@ -222,6 +220,20 @@ def _canonical(message: Message) -> Message:
         if isinstance(part, str):
             _check_unicode(part)
     return Message(message.role, kept)
+
+
+def _check_sampling(asked: SamplingParams) -> None:
+    """Raises errors.BadRequest. Written so that NaN fails too."""
+    for name, value, least, most in (
+        ("max_tokens", asked.max_tokens, 1, math.inf),
+        ("temperature", asked.temperature, 0, 2),
+        ("top_p", asked.top_p, 0.001, 1),
+        ("top_k", asked.top_k, 0, math.inf),
+        ("seed", asked.seed, 0, 2**63 - 1),
+    ):
+        if value is not None and not least <= value <= most:
+            limits = f"{least} or more" if most == math.inf else f"from {least} to {most}"
+            raise BadRequest(f"{name} must be {limits}.")
 
 
 def _check_unicode(text: str) -> None:

@@ -17,7 +17,7 @@ from PIL import Image as PILImage
 
 log = logging.getLogger(__name__)
 
-_THUMBNAIL_SIDE = 512  # pixels
+_THUMBNAIL_SIDE = 384  # pixels; the page shows at most half of it
 _THUMBNAIL_BYTES = 100_000
 _SWEEP_EVERY_S = 60.0
 
@@ -70,7 +70,7 @@ class MediaStore:
         return path if path.exists() else None
 
     def make_thumbnail(self, id: str, picture: PILImage.Image) -> Path:
-        """Write a JPEG of at most 100 kB and 512 pixels a side. Raises OSError."""
+        """Write a JPEG of at most 100 kB and 384 pixels a side. Raises OSError."""
         small = picture.copy() if max(picture.size) <= _THUMBNAIL_SIDE else _shrink(picture)
         path = self._thumbnail_path(id)
         for quality in (85, 60, 30):

@@ -95,3 +95,11 @@ def test_a_port_that_is_taken_is_one_clear_line(tmp_path: Path) -> None:
     assert refused.returncode == 1
     assert "Choose another with --port" in refused.stderr
     assert "Traceback" not in refused.stderr
+
+
+def test_a_cache_directory_that_cannot_be_used_is_one_clear_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    refused = run("--port", "0", "--cache-dir", str(tmp_path / "file"))
+    assert refused.returncode == 1
+    assert "Choose another with --cache-dir" in refused.stderr
+    assert "Traceback" not in refused.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
@@ -596,9 +597,22 @@ async def test_an_unknown_model_is_named(chat: Chat) -> None:
         chat.service.warm("gpt")
 
 
-async def test_a_limit_below_one_token_is_refused(chat: Chat) -> None:
-    request = chat.request("hi", sampling=SamplingParams(max_tokens=0))
-    assert isinstance(await error_of(chat.service.stream(request)), BadRequest)
+@pytest.mark.parametrize(
+    "asked",
+    [
+        SamplingParams(max_tokens=0),
+        SamplingParams(temperature=-0.1),
+        SamplingParams(temperature=math.nan),
+        SamplingParams(top_p=0.0),
+        SamplingParams(top_p=1.5),
+        SamplingParams(top_k=-1),
+        SamplingParams(seed=-1),
+        SamplingParams(seed=2**63),
+    ],
+)
+async def test_a_parameter_out_of_its_limits_is_refused(chat: Chat, asked: SamplingParams) -> None:
+    with pytest.raises(BadRequest, match="must be"):
+        chat.request("hi", sampling=asked)
 
 
 # --- nobody waits for somebody else's answer ---------------------------------------------------

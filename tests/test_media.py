@@ -126,12 +126,12 @@ def noise(width: int, height: int) -> Image.Image:
     "picture",
     [
         photo(1, 1),
-        photo(512, 512),
+        photo(384, 384),
         photo(513, 100),
         photo(3000, 2000),
         photo(4000, 3),
         photo(3, 4000),
-        noise(512, 512),
+        noise(384, 384),
         noise(511, 2000),
         noise(2000, 2000),
     ],
@@ -144,8 +144,8 @@ def test_a_thumbnail_is_small_and_keeps_its_shape(tmp_path: Path, picture: Image
     assert path.stat().st_size <= 100_000
     with Image.open(path) as small:
         assert (small.format, small.mode) == ("JPEG", "RGB")
-        assert max(small.size) <= 512
-        assert max(small.size) == min(512, max(picture.size))
+        assert max(small.size) <= 384
+        assert max(small.size) == min(384, max(picture.size))
         wanted = min(picture.size) * max(small.size) / max(picture.size)
         assert abs(min(small.size) - max(1, wanted)) <= 1
 

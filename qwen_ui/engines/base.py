@@ -7,6 +7,7 @@ import json
 import threading
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from functools import lru_cache
 from typing import Protocol
 
 from qwen_ui.errors import QwenUIError
@@ -64,10 +65,15 @@ class EngineSpec:
 
     def fingerprint(self) -> str:
         """Hex SHA-256 over all fields that decide an answer."""
-        fields = asdict(self)
-        for name in ("source", "sampling", "demo"):  # where it lies and what it is called
-            del fields[name]
-        return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
+        return _fingerprint(self)
+
+
+@lru_cache(maxsize=64)
+def _fingerprint(spec: EngineSpec) -> str:
+    fields = asdict(spec)
+    for name in ("source", "sampling", "demo"):  # a place, defaults (the key has them), a label
+        del fields[name]
+    return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,8 +141,10 @@ class Engine(Protocol):
 
     def submit(self, request: GenerationRequest, listener: Listener) -> Job:
         """Queue a request. `listener` is called on the worker's thread: deltas in order, then
-        exactly one Completion or Failure. Raises errors.EngineBusy when the queue is full,
-        EngineClosed after `close`."""
+        exactly one Completion or Failure; on the canceller's thread where the job never ran.
+
+        Raises errors.EngineBusy when the queue is full, EngineClosed after `close`.
+        """
         ...
 
     def close(self) -> None:

@@ -51,19 +51,18 @@ class PictureProcessor(Qwen3VLProcessor):  # type: ignore[misc]
 
 
 def load_processor(
-    model: str | Path,
-    *,
-    revision: str | None = None,
-    min_pixels: int | None = None,
-    max_pixels: int | None = None,
+    folder: Path, *, min_pixels: int | None = None, max_pixels: int | None = None
 ) -> PictureProcessor:
-    """Load the processor of a folder or hub id; `OSError` if there is none.
+    """The processor of a model's folder; `FileNotFoundError` if there is none.
 
     `min_pixels` and `max_pixels` bound the area of the resized picture and replace the
-    folder's own limits. `HF_HUB_OFFLINE` is obeyed.
+    folder's own limits.
     """
-    kwargs = {} if revision is None else {"revision": revision}
-    processor: PictureProcessor = PictureProcessor.from_pretrained(str(model), **kwargs)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"no such folder: {folder}")
+    processor: PictureProcessor = PictureProcessor.from_pretrained(
+        str(folder), local_files_only=True
+    )
     size = dict(processor.image_processor.size)
     if min_pixels is not None:
         size["shortest_edge"] = min_pixels

@@ -6,7 +6,7 @@ import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from typing import Protocol
 
 from qwen_ui.engines.base import Engine, EngineSpec
@@ -46,7 +46,7 @@ class _Slot:
 
 
 class EngineRegistry:
-    """Loads are serialised on one thread; at most `keep_loaded` models stay in memory.
+    """Loads come one after another; at most `keep_loaded` models stay in memory.
 
     Before a load the least recently used engines are closed: their running answers finish, new
     questions to them load them again. Thread-safe.
@@ -59,7 +59,7 @@ class EngineRegistry:
         self._loaded: OrderedDict[str, Engine] = OrderedDict()  # the last one was used last
         self._lock = threading.Lock()
         self._closed = False
-        self._loader = ThreadPoolExecutor(1, thread_name_prefix="model-loader")
+        self._one_load = threading.Lock()
 
     @property
     def default(self) -> str:
@@ -93,18 +93,16 @@ class EngineRegistry:
                 ready.set_result(self._loaded[name])
                 return ready
             if self._closed:
-                return _failed(ModelFailed(name, "the server is shutting down"))
+                return _failed(_shutting_down(name))
             if slot.loading is None:
                 slot.progress, slot.error = 0.0, None
-                slot.loading = self._loader.submit(self._load, name, slot)
+                slot.loading = self._begin_load(name, slot)
             return slot.loading
 
     def close(self) -> None:
-        """Close every engine; blocks until running answers have ended."""
+        """Close every engine; blocks until running answers have ended, but not for a load."""
         with self._lock:
             self._closed = True
-        self._loader.shutdown(wait=True, cancel_futures=True)
-        with self._lock:
             engines = list(self._loaded.values())
             self._loaded.clear()
         for engine in engines:
@@ -116,32 +114,51 @@ class EngineRegistry:
         except KeyError:
             raise UnknownModel(name) from None
 
-    def _load(self, name: str, slot: _Slot) -> Engine:
+    def _begin_load(self, name: str, slot: _Slot) -> Future[Engine]:
+        future: Future[Engine] = Future()
+        future.set_running_or_notify_cancel()  # a reader that leaves must not cancel it for others
+        # a daemon: a download of gigabytes must not hold up the end of the program
+        loader = threading.Thread(
+            target=self._load, args=(name, slot, future), name=f"load-{name}", daemon=True
+        )
+        loader.start()
+        return future
+
+    def _load(self, name: str, slot: _Slot, future: Future[Engine]) -> None:
+        with self._one_load:
+            try:
+                engine = self._loaded_from(name, slot)
+            except QwenUIError as error:
+                log.error("%s", error)
+                with self._lock:
+                    slot.loading, slot.error = None, error
+                future.set_exception(error)
+                return
+            with self._lock:
+                closed = self._closed
+                if not closed:
+                    self._loaded[name] = engine
+                slot.loading = None
+            if closed:
+                engine.close()
+                future.set_exception(_shutting_down(name))
+            else:
+                log.info("%s is ready (%s)", name, _told(engine.spec))
+                future.set_result(engine)
+
+    def _loaded_from(self, name: str, slot: _Slot) -> Engine:
         def report(fraction: float) -> None:
             slot.progress = fraction
 
         try:
             spec = self.spec(name)
             self._make_room()
-            engine = slot.source.load(spec, report)
-        except QwenUIError as error:
-            self._failed(slot, error)
+            return slot.source.load(spec, report)
+        except QwenUIError:
             raise
         except Exception as error:  # whatever a foreign loader raises becomes one clear sentence
             log.exception("loading %s failed", name)
-            failure = ModelFailed(name, f"{type(error).__name__}: {error}")
-            self._failed(slot, failure)
-            raise failure from error
-        with self._lock:
-            self._loaded[name] = engine
-            slot.loading = None
-        log.info("%s is ready (%s, %s, %s)", name, spec.device, spec.dtype, spec.attention)
-        return engine
-
-    def _failed(self, slot: _Slot, error: QwenUIError) -> None:
-        log.error("%s", error)
-        with self._lock:
-            slot.loading, slot.error = None, error
+            raise ModelFailed(name, f"{type(error).__name__}: {error}") from error
 
     def _make_room(self) -> None:
         while True:
@@ -163,8 +180,16 @@ class EngineRegistry:
                 return ModelInfo(name, ModelState.FAILED, 0.0, str(slot.error), demo)
             else:
                 state, progress = ModelState.UNLOADED, 0.0
-        told = f"{spec.device} · {spec.dtype} · {spec.attention}" if spec else ""
+        told = _told(spec) if spec else ""
         return ModelInfo(name, state, progress, told, demo, spec.max_pixels if spec else None)
+
+
+def _told(spec: EngineSpec) -> str:
+    return f"{spec.device} · {spec.dtype} · {spec.attention}"
+
+
+def _shutting_down(name: str) -> ModelFailed:
+    return ModelFailed(name, "the server is shutting down")
 
 
 def _failed(error: QwenUIError) -> Future[Engine]:

@@ -109,7 +109,7 @@ def figures(stats: CacheStats, say: Texts) -> str:
         ("cache.saved_busy", duration(stats.saved_busy_s, say) if stats.saved_busy_s else "–", ""),
         ("cache.entries", f"{stats.entries}",
          say("cache.bytes", memory=size(stats.memory_bytes), disk=size(stats.stored_bytes))),
-        ("cache.lookup", "", say("cache.lookup_values", p50=p50, p95=p95)),
+        ("cache.lookup", say("cache.lookup_values", p50=p50, p95=p95), ""),
     ]  # fmt: skip
     told = "".join(
         f"<dt>{html.escape(say(key))}</dt><dd>{html.escape(value)}</dd>"

@@ -101,7 +101,9 @@ class ChatHandlers:
         if run is None:
             return
         try:
-            async with aclosing(paced(self._service.run(run.pending), _REDRAW_EVERY_S)) as batches:
+            events = self._service.run(run.pending)
+            session.hear(run, [await anext(events)])  # the cache's word: nothing to draw yet
+            async with aclosing(paced(events, _REDRAW_EVERY_S)) as batches:
                 async for batch in batches:
                     session.hear(run, batch)
                     yield self.view(session, say), session.busy

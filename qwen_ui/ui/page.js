@@ -69,7 +69,7 @@
 
   // What files there are. After a refusal the next event counts as a change: it ends the notice,
   // and the same file is looked at again.
-  const files = (box) => [refusals, ...(box?.files ?? []).map((file) => file.path)].join("\n");
+  const files = (box) => [refusals || "", ...(box?.files ?? []).map((file) => file.path)].join("\n");
 
   window.qwen_ui = {
     edited: -1,

@@ -179,16 +179,3 @@ def test_many_threads_lose_no_count() -> None:
         stats.flush()
     assert stats.totals().counters["hits_l1"] == 4000
     stats.close()
-
-
-def test_reset_begins_anew_in_memory_and_in_the_file() -> None:
-    stats = StatsRecorder(Database(None))
-    stats.add(hits_l1=1)
-    stats.looked_up(True, 0.1)
-    stats.flush()
-    stats.add(hits_l1=1)
-    stats.reset()
-    totals = stats.totals()
-    assert totals.counters == {}
-    assert sum(point.hits for point in totals.series) == 0
-    stats.close()

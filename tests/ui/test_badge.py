@@ -10,7 +10,7 @@ from qwen_ui.errors import OutOfMemory
 from qwen_ui.types import CacheStatus, FinishReason, Usage
 from qwen_ui.ui.badge import badge, duration
 from qwen_ui.ui.conversation import Turn, TurnState
-from qwen_ui.ui.i18n import texts
+from qwen_ui.ui.i18n import Texts, texts
 
 EN, ZH = texts("en"), texts("zh")
 HIT = Turn(
@@ -26,11 +26,11 @@ MISS = Turn(
 )  # fmt: skip
 
 
-def shown(turn: Turn, say=EN) -> str:
+def shown(turn: Turn, say: Texts = EN) -> str:
     return html.unescape(re.sub(r"<[^>]*>", "", badge(turn, say)))
 
 
-def tip(turn: Turn, say=EN) -> str:
+def tip(turn: Turn, say: Texts = EN) -> str:
     found = re.search(r'title="([^"]*)"', badge(turn, say))
     assert found is not None
     return html.unescape(found[1])

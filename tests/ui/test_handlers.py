@@ -8,6 +8,7 @@ import html
 import json
 import re
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -154,19 +155,22 @@ async def test_each_token_is_shown_when_it_comes(chat: Chat, page: Visitor) -> N
     await held(chat)
     page.send("one two three")
     stream = page.handlers.stream(page.session, page.request)
-    seen = []
+    seen: list[str] = []
 
     async def read() -> None:
         async for view, _ in stream:
             page.chat = view
             seen.append(page.last)
 
+    def is_last(words: list[str]) -> bool:
+        return bool(seen) and seen[-1].split() == words
+
     reading = asyncio.create_task(read())
     await until(lambda: chat.computed == 1)
     for count in (1, 2, 3):
         chat.engine.release(1)
         words = ["You", "asked:", "one"][:count]
-        await until(lambda words=words: seen and seen[-1].split() == words)
+        await until(partial(is_last, words))
     chat.engine.release()
     await reading
 
