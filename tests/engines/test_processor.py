@@ -51,7 +51,7 @@ def test_control_tokens_typed_by_a_user_are_text(processor: PictureProcessor) ->
 
 
 def test_limits_can_be_set(processor: PictureProcessor) -> None:
-    folder = processor.tokenizer.name_or_path
+    folder = Path(processor.tokenizer.name_or_path)
     small = load_processor(folder, min_pixels=32 * 32, max_pixels=64 * 64)
     count = small._get_num_multimodal_tokens(image_sizes=[[480, 640]])
     assert count["num_image_tokens"][0] <= 4
