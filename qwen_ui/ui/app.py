@@ -23,6 +23,8 @@ from qwen_ui.ui.model_picker import ModelPicker
 log = logging.getLogger(__name__)
 
 _HERE = Path(__file__).parent
+# Gradio's own copies of uploads: looked through every hour, gone after a day (seconds)
+_UPLOADS = (3600, 86_400)
 # the visitor's own fonts: nothing is fetched, and Chinese looks as it does elsewhere on the machine
 _FONTS = (
     "-apple-system",
@@ -48,7 +50,12 @@ def build_page(service: ChatService, settings: Settings) -> Page:
     """The page over this service; draws the examples into the cache directory."""
     label = static_labels()
     handlers = ChatHandlers(service, settings)
-    with gr.Blocks(title="Qwen3-VL chat", fill_width=True, fill_height=True) as blocks:
+    with gr.Blocks(
+        title="Qwen3-VL chat",
+        fill_width=True,
+        fill_height=True,
+        delete_cache=_UPLOADS,
+    ) as blocks:
         with gr.Row(elem_id="head"):
             gr.HTML("<h1>Qwen3-VL</h1>", elem_id="title")
             picker = ModelPicker(service, label)

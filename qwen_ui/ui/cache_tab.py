@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from dataclasses import replace
 from typing import Any
 
 import gradio as gr
@@ -16,6 +17,8 @@ from qwen_ui.ui.parts import AT_ONCE
 
 _LOOK_EVERY_S = 2.0
 _WATCHING = "() => [window.qwen_ui.watching()]"
+
+Seen = tuple[CacheStats, int]  # what the panel shows, and the top of its plot
 
 
 class CacheTab:
@@ -81,15 +84,19 @@ class CacheTab:
             self._no.click(lambda: _confirming(False), None, asked, **AT_ONCE)
             self._yes.click(self.clear, self._seen, [*asked, *shown], **AT_ONCE)
 
-    def look(self, seen: CacheStats | None, request: gr.Request) -> tuple[Any, Any, Any]:
+    def look(self, seen: Seen | None, request: gr.Request) -> tuple[Any, Any, Any]:
         """The panel anew; nothing is redrawn that did not change."""
         stats, say = self._service.stats(), texts_for(request)
-        if stats == seen:
+        top = highest(stats)
+        if seen == (stats, top):
             return gr.skip(), gr.skip(), gr.skip()
-        same = seen is not None and seen.series == stats.series
-        return figures(stats, say), gr.skip() if same else plot(stats, say), stats
+        if seen is None or seen[1] != top:
+            # Gradio draws the old bars on a new axis: forget them, so that they are drawn once more
+            return figures(stats, say), plot(stats, say), (replace(stats, series=()), top)
+        same = seen[0].series == stats.series
+        return figures(stats, say), gr.skip() if same else plot(stats, say), (stats, top)
 
-    def clear(self, seen: CacheStats | None, request: gr.Request) -> tuple[Any, ...]:
+    def clear(self, seen: Seen | None, request: gr.Request) -> tuple[Any, ...]:
         self._service.clear_cache()
         return (*_confirming(False), *self.look(seen, request))
 
@@ -134,13 +141,18 @@ def plot(stats: CacheStats, say: Texts) -> gr.BarPlot:
             (say("cache.plot_misses"), point.misses),
         )
     ]
-    highest = max((point.hits + point.misses for point in stats.series), default=0)
     colours = {say("cache.plot_hits"): "#10a37f", say("cache.plot_misses"): "#b8bec9"}
     return gr.BarPlot(
         pd.DataFrame(rows, columns=["minute", "count", "kind"]),
-        y_lim=[0, max(4, highest)],
+        y_lim=[0, highest(stats)],
         color_map=colours,
     )
+
+
+def highest(stats: CacheStats) -> int:
+    """The top of the plot, in steps: 4, 8, 16, ..."""
+    most = max((point.hits + point.misses for point in stats.series), default=0)
+    return max(4, 1 << (most - 1).bit_length())
 
 
 def duration_short(seconds: float, say: Texts) -> str:

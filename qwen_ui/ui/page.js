@@ -50,11 +50,13 @@
 
   // The box is emptied as soon as its content is on its way; what is refused comes back.
   let sent = {text: "", files: []};
+  let ours = null; // what the page, not the visitor, has put into the box
   const focus = () => setTimeout(() => document.querySelector("#box textarea")?.focus(), 0);
   const send = (box) => {
     sent = box;
     focus();
-    return {text: "", files: []};
+    ours = {text: "", files: []};
+    return ours;
   };
   let refusals = 0;
   const obey = (box, text) => {
@@ -62,14 +64,23 @@
     refusals += 1;
     const order = JSON.parse(text);
     const kept = (files) => files.filter((file) => !order.refused.includes(file.path));
-    if (!order.give_back) return {...box, files: kept(box.files)};
     const typed = [sent.text, box.text].filter((part) => part).join("\n");
-    return {text: typed, files: [...kept(sent.files), ...box.files]};
+    ours = order.give_back
+      ? {text: typed, files: [...kept(sent.files), ...box.files]}
+      : {...box, files: kept(box.files)};
+    return ours;
   };
 
-  // What files there are. After a refusal the next event counts as a change: it ends the notice,
-  // and the same file is looked at again.
-  const files = (box) => [refusals || "", ...(box?.files ?? []).map((file) => file.path)].join("\n");
+  // What files there are. After a refusal whatever the visitor does next counts as a change: it
+  // ends the notice, and the same file is looked at again.
+  let known = "";
+  const paths = (box) => (box?.files ?? []).map((file) => file.path).join("\n");
+  const files = (box) => {
+    if (ours && box.text === ours.text && paths(box) === paths(ours)) return known;
+    ours = null;
+    known = [refusals || "", paths(box)].filter((part) => part).join("\n");
+    return known;
+  };
 
   window.qwen_ui = {
     edited: -1,

@@ -7,6 +7,7 @@ back into text when it is copied, and leaves the badge out.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from typing import Any
@@ -44,8 +45,9 @@ def picture_notes(pictures: tuple[Picture, ...], say: Texts, max_pixels: int) ->
     for picture in pictures:
         width, height = picture.image.width, picture.image.height
         if width * height > max_pixels:
-            size, limit = f"{width} × {height}", f"{max_pixels / 1e6:.1f}"
-            notes.append(say("chat.reduced", name=picture.name, size=size, limit=limit))
+            scale = math.sqrt(max_pixels / (width * height))
+            size, read = (f"{width * by:.0f} × {height * by:.0f}" for by in (1, scale))
+            notes.append(say("chat.reduced", name=picture.name, size=size, read=read))
         if picture.frames > 1:
             notes.append(say("chat.first_frame", name=picture.name, frames=picture.frames))
     return notes

@@ -119,6 +119,8 @@ def test_an_edit_can_be_given_up(visitor: Visitor) -> None:
 def test_an_empty_question_is_refused_in_a_sentence(visitor: Visitor) -> None:
     visitor.send("   ")
     expect(visitor.notice).to_have_text("Type a question, then send it.")
+    visitor.page.wait_for_timeout(700)
+    expect(visitor.notice).to_be_visible()
     expect(visitor.questions).to_have_count(0)
     visitor.ask("now there is one")
     expect(visitor.notice).to_have_count(0)
@@ -153,6 +155,7 @@ def test_thoughts_are_open_while_they_come_and_folded_after(
     served: Served, visitor: Visitor
 ) -> None:
     visitor.choose_model("thinker")
+    wait_until(lambda: served.chat.sources[2].engines)
     thinker = served.chat.sources[2].engine
     thinker.hold()
     visitor.send("think")
@@ -172,6 +175,7 @@ def test_another_model_is_chosen_while_the_first_still_answers(
 ) -> None:
     served.engine.hold()
     visitor.send("who answers?")
+    expect(visitor.page.locator(STOP)).to_be_visible()
     visitor.choose_model("other")
     served.engine.release()
     expect(visitor.answers).to_contain_text("You asked: who answers?")

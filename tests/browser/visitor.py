@@ -68,8 +68,9 @@ class Visitor:
 
     def choose_model(self, name: str) -> None:
         self.page.click("#model input")
-        self.page.get_by_role("option", name=name, exact=True).click()
-        expect(self.page.locator("#model-line .ready")).to_be_visible()
+        # the list glides open: a click would wait for it to rest
+        self.page.get_by_role("option", name=name, exact=True).dispatch_event("mousedown")
+        expect(self.page.locator("#model input")).to_have_value(name)
 
     def edit(self, number: int) -> None:
         row = self.page.locator("#chat .message-buttons-right").nth(number)

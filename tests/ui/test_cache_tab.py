@@ -11,9 +11,10 @@ import pytest
 from qwen_ui.settings import Settings
 from qwen_ui.types import CacheStats, SeriesPoint
 from qwen_ui.ui.app import build_page
-from qwen_ui.ui.cache_tab import duration_short, figures, plot, size
-from qwen_ui.ui.i18n import texts
+from qwen_ui.ui.cache_tab import CacheTab, duration_short, figures, plot, size
+from qwen_ui.ui.i18n import static_labels, texts
 from tests.service import Chat
+from tests.ui.visitor import visitor
 
 EN, ZH = texts("en"), texts("zh")
 STATS = CacheStats(
@@ -33,7 +34,7 @@ def test_the_panel_has_every_figure() -> None:
     for part in (
         "75% hit rate", "hits 6 5 memory · 1 disk", "misses 2", "waiting saved 75 s",
         "device time saved 70 s", "answers kept 2 1.2 kB memory · 2.4 MB disk",
-        "lookup p50 0.4 ms · p95 2.1 ms",
+        "lookup p50 · p95 0.4 ms · 2.1 ms",
     ):  # fmt: skip
         assert part in text
 
@@ -49,7 +50,7 @@ def test_an_empty_cache_has_figures_too() -> None:
 
 def test_the_plot_counts_minutes_backwards_and_begins_at_zero() -> None:
     shown = plot(STATS, EN)
-    assert shown.y_lim == [0, 6]
+    assert shown.y_lim == [0, 8]
     assert plot(CacheStats(series=(SeriesPoint(0.0, 60.0, 1, 0),)), ZH).y_lim == [0, 4]
 
 
@@ -113,3 +114,17 @@ async def test_thumbnails_and_examples_may_be_read_and_originals_may_not(chat: C
         str(directory / "examples"),
     ]
     assert isinstance(page.blocks, gr.Blocks)
+
+
+async def test_the_panel_draws_only_what_changed(chat: Chat) -> None:
+    with gr.Blocks():
+        panel = CacheTab(chat.service, static_labels(), may_clear=False)
+    await chat.ask("one")
+    _, _, seen = panel.look(None, visitor())
+    _, drawn, seen = panel.look(seen, visitor())  # the bars once more, on the right axis
+    assert drawn != gr.skip()
+    assert panel.look(seen, visitor()) == (gr.skip(),) * 3
+    await chat.ask("one")
+    text, drawn, _ = panel.look(seen, visitor())
+    assert "50%" in text
+    assert drawn != gr.skip()

@@ -483,7 +483,6 @@ async def test_a_closed_stream_stops_the_model(chat: Chat, page: Visitor) -> Non
     await held(chat)
     page.send("hello")
     stream = page.handlers.stream(page.session, page.request)
-    await anext(stream)
     step = asyncio.create_task(anext(stream))
     await until(lambda: chat.computed == 1)
     chat.engine.release(1)

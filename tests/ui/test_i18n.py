@@ -8,6 +8,7 @@ import pytest
 
 from qwen_ui import errors
 from qwen_ui.errors import QwenUIError
+from qwen_ui.types import ModelState
 from qwen_ui.ui import i18n
 from qwen_ui.ui.i18n import choose_language, languages, locale, texts
 
@@ -80,13 +81,15 @@ def test_every_error_can_be_said(error: QwenUIError, language: str) -> None:
         assert str(value) in sentence
 
 
-def test_every_key_that_the_code_names_exists() -> None:
-    named = set()
-    for path in CODE.glob("*.py"):
-        code = path.read_text(encoding="utf-8")
-        named |= set(re.findall(r'"((?:app|box|empty|edit|chat|badge|model|cache)\.\w+)"', code))
-    assert len(named) > 40
-    assert named <= locale("en").keys()
+def test_the_code_names_exactly_the_keys_there_are() -> None:
+    code = "".join(path.read_text(encoding="utf-8") for path in CODE.glob("*.py"))
+    groups = {key.split(".")[0] for key in locale("en")}
+    named = set(re.findall(rf"""["'](({"|".join(groups)})\.\w+)["']""", code))
+    keys = {key for key, _ in named}
+    keys |= {f"model.{state.value}" for state in ModelState}  # named by their state
+    keys |= {"badge.tip_l1", "badge.tip_l2"}  # and by their tier
+    keys |= {kind.text_key for kind in kinds() if kind.__module__ == "qwen_ui.errors"}
+    assert keys == set(locale("en"))
 
 
 @pytest.mark.parametrize(

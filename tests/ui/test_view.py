@@ -115,7 +115,7 @@ def test_what_the_model_does_not_see_is_said() -> None:
     turn = Turn(1, "m", "q", (picture("big.jpg", 2000, 1000), picture("a.gif", frames=5)))
     (block,) = content(view(turn)[0])
     told = html.unescape(block)
-    assert "big.jpg has 2000 × 1000 pixels; the model reads it reduced to 1.0 mega" in told
+    assert "big.jpg has 2000 × 1000 pixels; the model reads it at about 1414 × 707." in told
     assert "a.gif is an animation of 5 frames; the model reads the first." in told
     assert "note" not in content(view(turn, limit=2_000_000)[0])[0].split("animation")[1]
 
