@@ -1,5 +1,8 @@
 # Two commands: `make run` starts the chat, `make test` checks everything.
-PYTHON ?= $(firstword $(foreach name,python3.12 python3.11 python3,$(shell command -v $(name) 2>/dev/null)))
+# The first Python that runs and has the right version.
+RIGHT := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))
+PYTHON ?= $(shell for name in python3.12 python3.11 python3 python; do \
+	$$name -c '$(RIGHT)' >/dev/null 2>&1 && echo $$name && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
@@ -27,7 +30,7 @@ clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache
 
 $(VENV)/.installed: requirements.txt constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' \
+	@test -n "$(PYTHON)" && $(PYTHON) -c '$(RIGHT)' \
 		|| { echo 'Python 3.11 or 3.12 is needed; name it with make PYTHON=...'; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -c constraints.txt
