@@ -25,6 +25,7 @@ from cache_store.stats import StatsRecorder
 from cache_store.stores.base import Store, Stored
 from cache_store.stores.memory import MemoryStore
 from cache_store.stores.tiered import TieredStore
+from cache_store.tags import tags_of
 from cache_store.types import (
     Answer,
     CacheEntry,
@@ -95,7 +96,7 @@ class ResponseCache:
         key, material = make_key(query)
         now = self._now()
         entry = CacheEntry(material, query.model, query.max_tokens, answer, now, now + keep_s)
-        stored = Stored(codec.dump(entry), entry.expires_at)
+        stored = Stored(codec.dump(entry), entry.expires_at, tags_of(query, key), answer.elapsed_s)
         if not self._store.put(_slot(str(key), answer, query.max_tokens), stored):
             self._stats.add(refused=1)
             return None

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple, Protocol
 
 
 class Stored(NamedTuple):
-    """A value and the absolute time (seconds since the epoch) at which it ends."""
+    """A value and the absolute time (seconds since the epoch) at which it ends.
+
+    `tags` say what it belongs to (`image:...`, `model:...`, `scope:...`); `cost_s` is how many
+    seconds it saves, so that eviction can keep what saves most seconds per byte.
+    """
 
     value: bytes
     expires_at: float
+    tags: tuple[str, ...] = ()
+    cost_s: float = 0.0
 
 
 class Store(Protocol):
@@ -30,8 +37,19 @@ class Store(Protocol):
         """Forget one value; absent is fine."""
         ...
 
+    def forget(self, tag: str) -> int:
+        """Forget every value with the tag; how many there were."""
+        ...
+
     def clear(self) -> None:
         """Forget everything."""
+        ...
+
+    def names(self, tag: str | None = None) -> Iterator[str]:
+        """Names of values that have not expired: all, or those with the tag; in no order.
+
+        What is put or deleted meanwhile may or may not be among them.
+        """
         ...
 
     def size(self) -> tuple[int, int]:

@@ -1,24 +1,20 @@
-"""L2 on one machine: `diskcache` (SQLite), held to bytes, so that nothing is ever unpickled.
-
-Upstream unpickles rows that say they are pickles (CVE-2025-69872); whoever can write the file
-could run code. `_BytesDisk` refuses such rows, as keys and as values.
-"""
+"""L2 on one machine: a directory with an SQLite file, shared by threads and processes."""
 
 from __future__ import annotations
 
 import logging
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import diskcache
-from diskcache.core import MODE_BINARY, MODE_RAW
 
-from cache_store.errors import CorruptEntry, StoreUnavailable
+from cache_store.errors import StoreUnavailable
 from cache_store.stores.base import Stored
+from cache_store.stores.rows import Label, Rows
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -26,33 +22,6 @@ T = TypeVar("T")
 _LOCK_TIMEOUT_S = 1.0  # how long a write waits for another process's write
 _ASIDE = "damaged-"
 _FAULTS = (sqlite3.Error, diskcache.Timeout, OSError)
-
-
-class _BytesDisk(diskcache.Disk):  # type: ignore[misc]  # diskcache has no types
-    """Keys are str, values are bytes; everything else is refused, on the way in and out."""
-
-    def put(self, key: Any) -> tuple[Any, bool]:
-        if type(key) is not str:
-            raise TypeError("keys are str")
-        return key, True
-
-    def get(self, key: Any, raw: bool) -> Any:
-        if not raw or type(key) is not str:
-            raise CorruptEntry("a pickled key was refused")
-        return key
-
-    def store(self, value: Any, read: bool, key: Any = diskcache.UNKNOWN) -> Any:
-        if type(value) is not bytes:
-            raise TypeError("values are bytes")
-        return super().store(value, False, key)
-
-    def fetch(self, mode: int, filename: str | None, value: Any, read: bool) -> Any:
-        if mode not in (MODE_RAW, MODE_BINARY):
-            raise CorruptEntry("a pickled value was refused")
-        fetched = super().fetch(mode, filename, value, False)
-        if type(fetched) is not bytes:
-            raise CorruptEntry("a value that is not bytes was refused")
-        return fetched
 
 
 class DiskStore:
@@ -64,42 +33,51 @@ class DiskStore:
     def __init__(self, directory: Path, max_bytes: int) -> None:
         self._directory = directory
         self._max_bytes = max_bytes
-        self._cache = self._open()
+        self._rows = self._open()
 
     def get(self, name: str) -> Stored | None:
-        found = self._guard(lambda cache: cache.get(name, expire_time=True))
-        value, expires_at = found
-        if value is None or expires_at is None or expires_at <= time.time():
+        found = self._guard(lambda rows: rows.read(name))
+        if found is None or found[1] <= time.time():
             return None
-        return Stored(value, expires_at)
+        value, expires_at, label = found
+        return Stored(value, expires_at, label.tags, label.cost_s)
 
     def put(self, name: str, stored: Stored) -> None:
         keep_s = stored.expires_at - time.time()
         if keep_s > 0:
-            self._guard(lambda cache: cache.set(name, stored.value, expire=keep_s))
+            label = Label(stored.cost_s, stored.tags)
+            self._guard(lambda rows: rows.write(name, stored.value, keep_s, label))
         else:
             self.delete(name)  # what was there before is not the value any more
 
     def delete(self, name: str) -> None:
-        self._guard(lambda cache: cache.delete(name))
+        self._guard(lambda rows: rows.delete(name))
+
+    def forget(self, tag: str) -> int:
+        return self._guard(lambda rows: rows.forget(tag))
 
     def clear(self) -> None:
-        self._guard(lambda cache: cache.clear())
+        self._guard(lambda rows: rows.clear())
+
+    def names(self, tag: str | None = None) -> Iterator[str]:
+        pages = self._guard(lambda rows: rows.names(tag, time.time()))
+        while (name := self._guard(lambda _: next(pages, None))) is not None:
+            yield name
 
     def size(self) -> tuple[int, int]:
         """(entries, bytes of the database and its files)."""
-        return self._guard(lambda cache: (len(cache), int(cache.volume())))
+        return self._guard(lambda rows: (len(rows), int(rows.volume())))
 
     def close(self) -> None:
-        self._guard(lambda cache: cache.close())
+        self._guard(lambda rows: rows.close())
 
-    def _guard(self, use: Callable[[Any], T]) -> T:
+    def _guard(self, use: Callable[[Rows], T]) -> T:
         try:
-            return use(self._cache)
+            return use(self._rows)
         except _FAULTS as error:
             raise StoreUnavailable(f"{self._directory}: {error}") from error
 
-    def _open(self) -> Any:
+    def _open(self) -> Rows:
         try:
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._directory.chmod(0o700)
@@ -113,12 +91,11 @@ class DiskStore:
         except _FAULTS as error:
             raise StoreUnavailable(f"{self._directory}: {error}") from error
 
-    def _connect(self) -> Any:
+    def _connect(self) -> Rows:
         _check(self._directory / "cache.db")
-        return diskcache.Cache(
+        return Rows(
             str(self._directory),
             timeout=_LOCK_TIMEOUT_S,
-            disk=_BytesDisk,
             size_limit=self._max_bytes,
             eviction_policy="least-recently-stored",  # reads stay reads: no write per hit
             statistics=0,

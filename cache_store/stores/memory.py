@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import OrderedDict
-from collections.abc import Callable
+from collections import OrderedDict, defaultdict
+from collections.abc import Callable, Iterator
 
 from cache_store.stores.base import Stored
 
@@ -18,6 +18,7 @@ class MemoryStore:
         self._now = now
         self._lock = threading.Lock()
         self._kept: OrderedDict[str, Stored] = OrderedDict()
+        self._tagged: defaultdict[str, set[str]] = defaultdict(set)
         self._bytes = 0
 
     def get(self, name: str) -> Stored | None:
@@ -38,6 +39,8 @@ class MemoryStore:
                 return
             self._kept[name] = stored
             self._bytes += len(stored.value)
+            for tag in stored.tags:
+                self._tagged[tag].add(name)
             while self._bytes > self._max_bytes:
                 self._drop(next(iter(self._kept)))
 
@@ -45,10 +48,24 @@ class MemoryStore:
         with self._lock:
             self._drop(name)
 
+    def forget(self, tag: str) -> int:
+        with self._lock:
+            names = list(self._tagged.get(tag, ()))
+            for name in names:
+                self._drop(name)
+            return len(names)
+
     def clear(self) -> None:
         with self._lock:
             self._kept.clear()
+            self._tagged.clear()
             self._bytes = 0
+
+    def names(self, tag: str | None = None) -> Iterator[str]:
+        with self._lock:
+            names = self._kept if tag is None else self._tagged.get(tag, ())
+            now = self._now()
+            return iter([name for name in names if self._kept[name].expires_at > now])
 
     def size(self) -> tuple[int, int]:
         with self._lock:
@@ -59,5 +76,11 @@ class MemoryStore:
 
     def _drop(self, name: str) -> None:
         stored = self._kept.pop(name, None)
-        if stored is not None:
-            self._bytes -= len(stored.value)
+        if stored is None:
+            return
+        self._bytes -= len(stored.value)
+        for tag in stored.tags:
+            names = self._tagged[tag]
+            names.discard(name)
+            if not names:
+                del self._tagged[tag]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import ParamSpec, TypeVar
 
 from cache_store.errors import CorruptEntry, StoreUnavailable
@@ -47,9 +47,26 @@ class TieredStore:
         for tier, store in self._tiers.items():
             self._try(tier, store.delete, name)
 
+    def forget(self, tag: str) -> int:
+        """Forget every value with the tag in every tier; how many the largest tier had."""
+        return max(self._try(t, s.forget, tag) or 0 for t, s in self._tiers.items())
+
     def clear(self) -> None:
         for tier, store in self._tiers.items():
             self._try(tier, store.clear)
+
+    def names(self, tag: str | None = None) -> Iterator[str]:
+        """Names in the last tier that answers; without a second tier, in memory."""
+        for tier in reversed(self._tiers):
+            names = self._try(tier, lambda store: list(store.names(tag)), self._tiers[tier])
+            if names is not None:
+                return iter(names)
+        return iter(())
+
+    def read(self, name: str) -> Stored | None:
+        """A value with its tags, wherever it is; not promoted. For housekeeping."""
+        found = (self._try(t, self._read, s, name) for t, s in self._tiers.items())
+        return next((stored for stored in found if stored is not None), None)
 
     def size(self, tier: Tier) -> tuple[int, int]:
         """(entries, bytes) of one tier; zeros when it is not there or fails."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from cache_store.errors import StoreUnavailable
@@ -29,6 +29,12 @@ class BreakableStore:
 
     def delete(self, name: str) -> None:
         self._try(lambda: self._inner.delete(name))
+
+    def forget(self, tag: str) -> int:
+        return self._try(lambda: self._inner.forget(tag))
+
+    def names(self, tag: str | None = None) -> Iterator[str]:
+        return self._try(lambda: self._inner.names(tag))
 
     def clear(self) -> None:
         self._try(self._inner.clear)

@@ -30,8 +30,11 @@ ODD_VALUES = [
 ]
 
 
-def lasting(value: bytes, seconds: float = 100.0) -> Stored:
-    return Stored(value, time.time() + seconds)
+ODD_TAGS = ["", "a:b", "%", "it's", "猫", "a\nb", "a\0b", "x" * 5000]
+
+
+def lasting(value: bytes, seconds: float = 100.0, *tags: str, cost_s: float = 0.0) -> Stored:
+    return Stored(value, time.time() + seconds, tags, cost_s)
 
 
 class StoreContract(ABC):
@@ -126,6 +129,67 @@ class StoreContract(ABC):
         store.put("name", lasting(b"old", 100))
         store.put("name", lasting(b"new", -1))
         assert store.get("name") is None
+
+    def test_tags_and_cost_come_back(self, store: Store) -> None:
+        store.put("name", lasting(b"value", 100, "a", "b", cost_s=2.5))
+        found = store.get("name")
+        assert found is not None
+        assert sorted(found.tags) == ["a", "b"]
+        assert found.cost_s == 2.5
+        store.put("plain", lasting(b"value"))
+        found = store.get("plain")
+        assert found is not None
+        assert (found.tags, found.cost_s) == ((), 0.0)
+
+    def test_a_forgotten_tag_takes_its_values_and_no_others(self, store: Store) -> None:
+        store.put("both", lasting(b"1", 100, "cat", "dog"))
+        store.put("cat", lasting(b"x" * 40_000, 100, "cat"))
+        store.put("dog", lasting(b"3", 100, "dog"))
+        store.put("none", lasting(b"4"))
+        assert store.forget("cat") == 2
+        assert store.get("both") is None
+        assert store.get("cat") is None
+        assert store.get("dog") is not None
+        assert store.get("none") is not None
+        assert sorted(store.names()) == ["dog", "none"]
+        assert store.forget("cat") == 0
+        assert store.forget("dog") == 1
+
+    def test_names_are_those_of_the_tag_or_all(self, store: Store) -> None:
+        for number in range(1200):
+            store.put(f"n{number}", lasting(b"x", 100, f"third{number % 3}", "every"))
+        assert set(store.names()) == {f"n{n}" for n in range(1200)}
+        assert len(list(store.names())) == 1200
+        assert set(store.names("third1")) == {f"n{n}" for n in range(1, 1200, 3)}
+        assert len(list(store.names("every"))) == 1200
+        assert list(store.names("absent")) == []
+
+    def test_any_tag_is_a_tag_of_its_own(self, store: Store) -> None:
+        for number, tag in enumerate(ODD_TAGS):
+            store.put(str(number), lasting(b"x", 100, tag))
+        for number, tag in enumerate(ODD_TAGS):
+            assert list(store.names(tag)) == [str(number)]
+        assert store.forget("%") == 1
+        assert len(list(store.names())) == len(ODD_TAGS) - 1
+
+    def test_a_replaced_value_has_its_new_tags_only(self, store: Store) -> None:
+        store.put("name", lasting(b"1", 100, "old", "kept"))
+        store.put("name", lasting(b"2", 100, "kept", "new"))
+        assert list(store.names("old")) == []
+        assert list(store.names("kept")) == list(store.names("new")) == ["name"]
+        assert store.forget("old") == 0
+        assert store.get("name") is not None
+
+    def test_deleted_cleared_and_ended_values_have_no_names(self, store: Store) -> None:
+        store.put("deleted", lasting(b"1", 100, "tag"))
+        store.put("ended", lasting(b"1", 0.1, "tag"))
+        store.put("kept", lasting(b"1", 100, "tag"))
+        store.delete("deleted")
+        time.sleep(0.15)
+        assert list(store.names("tag")) == list(store.names()) == ["kept"]
+        store.clear()
+        assert list(store.names("tag")) == list(store.names()) == []
+        assert store.forget("tag") == 0
 
     def test_many_threads_never_see_another_names_value(
         self, store: Store, repetitions: Callable[[int], int]

@@ -8,6 +8,7 @@ import pickle
 import sqlite3
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import pytest
 from diskcache.core import MODE_PICKLE, MODE_TEXT
 
 from cache_store.errors import CorruptEntry, StoreUnavailable
+from cache_store.stores import rows
 from cache_store.stores.base import Store, Stored
 from cache_store.stores.disk import DiskStore
 from tests.cache_store.samples import ROOT
@@ -104,7 +106,7 @@ def test_a_pickled_key_is_never_loaded(tmp_path: Path) -> None:
     assert store.get("name") is None
     assert store.size()[0] == 1
     with pytest.raises(CorruptEntry):
-        list(store._cache)
+        list(store._rows)
     store.clear()
     store.close()
     assert not marker.exists()
@@ -135,6 +137,47 @@ def test_only_texts_are_names_and_only_bytes_are_values(tmp_path: Path) -> None:
     with pytest.raises(TypeError):
         store.put("name", lasting("text"))  # type: ignore[arg-type]
     assert store.size()[0] == 0
+    store.close()
+
+
+def test_tags_whose_hashes_meet_are_told_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rows, "_hash", lambda tag: 7)
+    store = DiskStore(tmp_path, BUDGET)
+    store.put("cat", lasting(b"1", 100, "cat"))
+    store.put("dog", lasting(b"2", 100, "dog"))
+    assert list(store.names("cat")) == ["cat"]
+    assert store.forget("cat") == 1
+    assert store.get("dog") is not None
+    store.close()
+
+
+@pytest.mark.parametrize("label", [None, "", "{}", "[]", "[null]", '["x"]', "[1", b"\x80\x04"])
+def test_a_planted_label_is_refused_and_can_be_deleted(tmp_path: Path, label: object) -> None:
+    store = DiskStore(tmp_path, BUDGET)
+    plant(tmp_path, "value", b"x", 1, 1, "name")
+    with sqlite3.connect(tmp_path / "cache.db") as database:
+        database.execute("UPDATE Cache SET tag = ?", (label,))
+    database.close()
+    with pytest.raises(CorruptEntry):
+        store.get("name")
+    store.delete("name")
+    assert store.get("name") is None
+    store.close()
+
+
+def test_rows_that_go_take_their_tags_along(tmp_path: Path) -> None:
+    store = DiskStore(tmp_path, BUDGET)
+    for name in "abcd":
+        store.put(name, lasting(b"x", 0.1 if name == "c" else 100, "tag", name))
+    store.delete("a")
+    store.forget("b")
+    time.sleep(0.15)
+    store._rows.expire()
+    assert len(store._rows._sql("SELECT * FROM Tags").fetchall()) == 2
+    store.clear()
+    assert store._rows._sql("SELECT * FROM Tags").fetchall() == []
     store.close()
 
 
@@ -222,8 +265,8 @@ def test_a_database_truncated_while_open_is_unavailable_and_no_crash(tmp_path: P
     store = DiskStore(tmp_path, BUDGET)
     for number in range(300):
         store.put(str(number), lasting(b"x" * 3000))
-    store._cache._sql("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-    store._cache._sql("PRAGMA shrink_memory").fetchall()
+    store._rows._sql("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    store._rows._sql("PRAGMA shrink_memory").fetchall()
     os.truncate(tmp_path / "cache.db", 8192)
     outcomes = set()
     for number in range(300):
@@ -270,8 +313,8 @@ def test_a_full_or_failing_disk_is_unavailable(
 
 def test_a_full_database_is_unavailable(tmp_path: Path) -> None:
     store = DiskStore(tmp_path, BUDGET)
-    (pages,) = store._cache._sql("PRAGMA page_count").fetchone()
-    store._cache._sql(f"PRAGMA max_page_count = {pages + 4}").fetchall()  # as on a full disk
+    (pages,) = store._rows._sql("PRAGMA page_count").fetchone()
+    store._rows._sql(f"PRAGMA max_page_count = {pages + 4}").fetchall()  # as on a full disk
     store.put("first", lasting(b"x" * 3000))
     with pytest.raises(StoreUnavailable, match="full"):
         store.put("second", lasting(b"x" * 30_000))
@@ -316,11 +359,11 @@ def test_a_value_file_that_somebody_removed_is_a_miss(tmp_path: Path) -> None:
 def test_a_read_writes_nothing(tmp_path: Path) -> None:
     store = DiskStore(tmp_path, BUDGET)
     store.put("name", lasting(b"x"))
-    before = store._cache._sql("SELECT total_changes()").fetchone()
+    before = store._rows._sql("SELECT total_changes()").fetchone()
     for _ in range(10):
         store.get("name")
         store.get("absent")
-    assert store._cache._sql("SELECT total_changes()").fetchone() == before
+    assert store._rows._sql("SELECT total_changes()").fetchone() == before
     store.close()
 
 

@@ -69,6 +69,33 @@ def test_delete_and_clear_reach_both_tiers() -> None:
     assert (l1.get("name"), l2.get("name")) == (None, None)
 
 
+def test_a_tag_is_forgotten_in_both_tiers_and_counted_once() -> None:
+    l1, l2 = MemoryStore(1000), MemoryStore(1000)
+    store = TieredStore(l1, l2)
+    for name in "abc":
+        store.put(name, Stored(b"x", END, ("tag",)))
+    l1.delete("a")
+    assert sorted(store.names("tag")) == ["a", "b", "c"]
+    assert store.forget("tag") == 3
+    assert [store.locate(name) for name in "abc"] == [None, None, None]
+
+
+def test_names_come_from_memory_while_the_second_tier_is_broken() -> None:
+    l2 = BreakableStore()
+    store = TieredStore(MemoryStore(1000), l2)
+    store.put("name", KEPT)
+    l2.broken = True
+    assert list(store.names()) == ["name"]
+    assert store.forget("absent") == 0
+
+
+def test_reading_for_housekeeping_promotes_nothing() -> None:
+    l1, l2 = MemoryStore(1000), MemoryStore(1000)
+    l2.put("name", KEPT)
+    assert TieredStore(l1, l2).read("name") == KEPT
+    assert l1.size() == (0, 0)
+
+
 def test_a_broken_tier_is_skipped_counted_reported_once_and_comes_back(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
