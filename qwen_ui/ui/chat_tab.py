@@ -10,8 +10,8 @@ import gradio as gr
 
 from qwen_ui.ui.examples import Example
 from qwen_ui.ui.handlers import ChatHandlers
-from qwen_ui.ui.i18n import Texts, texts_for
-from qwen_ui.ui.parts import AT_ONCE
+from qwen_ui.ui.i18n import FALLBACK, Texts, texts, texts_for
+from qwen_ui.ui.parts import AT_ONCE, told
 from qwen_ui.ui.session import Session
 
 LATEX: list[dict[str, str | bool]] = [
@@ -19,10 +19,10 @@ LATEX: list[dict[str, str | bool]] = [
     {"left": "\\[", "right": "\\]", "display": True},
     {"left": "\\(", "right": "\\)", "display": False},
 ]
-_SEND = "(box) => window.qwen_ui.send(box)"
+_SEND = "(box, model, session) => [window.qwen_ui.send(box), model, session]"
+_EMPTY = "() => window.qwen_ui.empty()"
 _FILES = "(box) => window.qwen_ui.files(box)"
-_OBEY = "(box, order) => window.qwen_ui.obey(box, order)"
-_BUSY = "(busy) => { document.body.classList.toggle('busy', busy); }"
+_HEED = "(told, box) => window.qwen_ui.heed(told, box)"
 _EDITED = "(number, session) => [window.qwen_ui.edited, session]"
 
 
@@ -32,13 +32,11 @@ class ChatTab:
 
     session: gr.State
     chat: gr.Chatbot
-    notice: gr.HTML
-    banner: gr.HTML
+    told: gr.HTML  # see parts.told
     box: gr.MultimodalTextbox
     files: gr.Textbox  # the paths in the box: changes when a file comes or goes, not with the text
-    order: gr.Textbox  # JSON: what the box is to drop, or to take back
     ticket: gr.Number  # changes when there is an answer to stream
-    busy: gr.Checkbox  # an answer is running: Stop is shown
+    empty: gr.Button
     edited: gr.Number
     edit: gr.Button
     cancel_edit: gr.Button
@@ -62,7 +60,8 @@ def build_chat(label: gr.I18n, below: gr.HTML) -> ChatTab:
         feedback_options=None,
     )
     with gr.Column(elem_id="composer", min_width=0):
-        notice, banner = gr.HTML(elem_id="notice"), gr.HTML(elem_id="banner")
+        # what a fresh session is told: the first hit is to change nothing here
+        beside = gr.HTML(told(Session(), texts(FALLBACK)), elem_id="told")
         box = gr.MultimodalTextbox(
             elem_id="box",
             label=label("box.label"),
@@ -80,13 +79,11 @@ def build_chat(label: gr.I18n, below: gr.HTML) -> ChatTab:
     return ChatTab(
         session,
         chat,
-        notice,
-        banner,
+        beside,
         box,
         gr.Textbox(elem_id="files", **hidden),
-        gr.Textbox(elem_id="order", **hidden),
         gr.Number(0, elem_id="ticket", **hidden),
-        gr.Checkbox(elem_id="busy", **hidden),
+        gr.Button(elem_id="empty-box", visible="hidden"),
         gr.Number(-1, elem_id="edited", **hidden),
         gr.Button(elem_id="edit-question", visible="hidden"),
         gr.Button(elem_id="cancel-edit", visible="hidden"),
@@ -98,36 +95,34 @@ def connect_chat(
 ) -> None:
     """Which event calls which handler. Everything but `stream` passes by the queue."""
     many = {**AT_ONCE, "trigger_mode": "multiple"}
-    asked = [tab.chat, tab.notice, tab.banner, tab.order, tab.ticket, tab.busy]
+    shown = [tab.chat, tab.told]
 
-    tab.box.submit(handlers.ask, [tab.box, model, tab.session], asked, **many)
-    tab.box.submit(None, tab.box, tab.box, js=_SEND, **many)
-    tab.chat.retry(handlers.retry, [model, tab.session], asked, **many)
+    tab.box.submit(handlers.ask, [tab.box, model, tab.session], shown, js=_SEND, **many)
+    tab.empty.click(None, None, tab.box, js=_EMPTY, **AT_ONCE)
+    tab.chat.retry(handlers.retry, [model, tab.session], shown, **many)
+    tab.told.change(None, [tab.told, tab.box], [tab.box, tab.ticket], js=_HEED, **many)
     tab.ticket.change(
         handlers.stream,
         tab.session,
-        [tab.chat, tab.busy],
+        shown,
         trigger_mode="multiple",
         concurrency_limit=None,
         show_progress="hidden",
+        show_progress_on=tab.chat,  # its buttons rest while an answer is drawn
         api_visibility="private",
     )
-    tab.box.stop(handlers.stop, tab.session, [tab.chat, tab.busy], **many)
-    tab.busy.change(None, tab.busy, None, js=_BUSY, **AT_ONCE)
+    tab.box.stop(handlers.stop, tab.session, shown, **many)
 
     # a dropped picture is opened before it is sent; typing alone asks nothing of the server
     tab.box.change(None, tab.box, tab.files, js=_FILES, **AT_ONCE)
     tab.files.change(
-        handlers.prepare, tab.box, [tab.notice, tab.order], **AT_ONCE, trigger_mode="always_last"
+        handlers.prepare, [tab.box, tab.session], tab.told, **AT_ONCE, trigger_mode="always_last"
     )
-    tab.order.change(None, [tab.box, tab.order], tab.box, js=_OBEY, **AT_ONCE)
 
-    tab.edit.click(
-        handlers.edit, [tab.edited, tab.session], [tab.box, tab.banner], js=_EDITED, **AT_ONCE
-    )
-    tab.cancel_edit.click(handlers.cancel_edit, tab.session, [tab.box, tab.banner], **AT_ONCE)
-    cleared = [tab.chat, tab.notice, tab.banner, tab.busy]
-    gr.on([new_chat.click, tab.chat.clear], handlers.clear, tab.session, cleared, **AT_ONCE)
+    edited = [tab.box, tab.told]
+    tab.edit.click(handlers.edit, [tab.edited, tab.session], edited, js=_EDITED, **AT_ONCE)
+    tab.cancel_edit.click(handlers.cancel_edit, tab.session, edited, **AT_ONCE)
+    gr.on([new_chat.click, tab.chat.clear], handlers.clear, tab.session, shown, **AT_ONCE)
 
 
 def connect_examples(tab: ChatTab, blocks: gr.Blocks, examples: Sequence[Example]) -> None:

@@ -6,9 +6,7 @@ behind a model; `stream` is the one queued event, and only a miss leads to it.
 
 from __future__ import annotations
 
-import json
 import logging
-import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import replace
@@ -27,16 +25,16 @@ from qwen_ui.ui import parts
 from qwen_ui.ui.conversation import Conversation, Turn, TurnState
 from qwen_ui.ui.i18n import Texts, texts_for
 from qwen_ui.ui.pacing import paced
-from qwen_ui.ui.session import Session
+from qwen_ui.ui.session import Notice, Session
 from qwen_ui.ui.view import ChatMessage, messages
 
 log = logging.getLogger(__name__)
 
 _REDRAW_EVERY_S = 0.04  # the browser draws no more than about 25 answers a second
 
-# chat, notice, edit banner, what to give back to the box, ticket, busy: plain values all, since
-# Gradio builds a component and its JSON schema (3 ms) for every update or `gr.skip()` it is given
-Asked = tuple[list[ChatMessage], str, str, str, int, bool]
+# the chat, and `parts.told`: plain values both, since Gradio builds a component and its JSON schema
+# (3 ms) for every update or `gr.skip()` it is given
+Shown = tuple[list[ChatMessage], str]
 
 
 class BoxValue(TypedDict):
@@ -54,15 +52,14 @@ class ChatHandlers:
         self._settings = settings
         self._sessions: WeakValueDictionary[str, Session] = WeakValueDictionary()
 
-    def prepare(self, box: BoxValue, request: gr.Request) -> tuple[str, str]:
-        """Open dropped files before they are sent: a notice, and an order to the box."""
+    def prepare(self, box: BoxValue, session: Session, request: gr.Request) -> str:
+        """Open dropped files before they are sent; the box drops those that are refused."""
         say = texts_for(request)
         _, refused, sentences = self._open_all(box["files"], say)
-        if not refused:
-            return "", ""
-        return parts.notice(*sentences), _box_order(refused, give_back=False)
+        session.tell(Notice(sentences, refused) if refused else None)
+        return parts.told(session, say)
 
-    def ask(self, box: BoxValue, model: str, session: Session, request: gr.Request) -> Asked:
+    def ask(self, box: BoxValue, model: str, session: Session, request: gr.Request) -> Shown:
         """A stored answer at once, or a ticket for `stream`. The box is given back on errors."""
         say = texts_for(request)
         with session.asking:
@@ -71,14 +68,12 @@ class ChatHandlers:
                 if not refused:
                     self._ask(session, box["text"], pictures, model)
             except BadRequest as error:
-                sentences.append(say.error(error))
-            if not sentences:
-                return self._asked(session, say)
-            told, order = parts.notice(*sentences), _box_order(refused, give_back=True)
-            banner = parts.banner(session, say)
-            return self.view(session, say), told, banner, order, session.ticket, session.busy
+                sentences = (*sentences, say.error(error))
+            if sentences:
+                session.tell(Notice(sentences, refused, give_back=True))
+            return self.shown(session, say)
 
-    def retry(self, model: str, session: Session, request: gr.Request) -> Asked:
+    def retry(self, model: str, session: Session, request: gr.Request) -> Shown:
         """Ask the last question again; an answer that came is not taken from the cache."""
         say = texts_for(request)
         with session.asking:
@@ -89,11 +84,9 @@ class ChatHandlers:
                 again = CacheControl(no_cache=last.state is TurnState.DONE)
                 turn = Turn(session.next_id(), model, last.text, last.pictures, last.repeats)
                 self._look_up(session, conversation.before(last.id), turn, again)
-            return self._asked(session, say)
+            return self.shown(session, say)
 
-    async def stream(
-        self, session: Session, request: gr.Request
-    ) -> AsyncGenerator[tuple[list[ChatMessage], bool]]:
+    async def stream(self, session: Session, request: gr.Request) -> AsyncGenerator[Shown]:
         """The running answer as chat views; closing the stream stops the model."""
         say = texts_for(request)
         self._sessions[request.session_hash or ""] = session
@@ -106,36 +99,36 @@ class ChatHandlers:
             async with aclosing(paced(events, _REDRAW_EVERY_S)) as batches:
                 async for batch in batches:
                     session.hear(run, batch)
-                    yield self.view(session, say), session.busy
+                    yield self.shown(session, say)
         except QwenUIError as error:
             session.fail(run, error)
         except Exception as error:  # the request boundary: a visitor gets a sentence
             log.exception("an answer failed")
             session.fail(run, GenerationFailed(type(error).__name__))
-        yield self.view(session, say), session.busy
+        yield self.shown(session, say)
 
-    def stop(self, session: Session, request: gr.Request) -> tuple[list[ChatMessage], bool]:
+    def stop(self, session: Session, request: gr.Request) -> Shown:
         """End the running answer within one token."""
         session.stop()
-        return self.view(session, texts_for(request)), session.busy
+        return self.shown(session, texts_for(request))
 
     def edit(self, number: int, session: Session, request: gr.Request) -> tuple[BoxValue, str]:
         """Put the `number`th question back into the box; sending it cuts the conversation there."""
         turns = session.conversation.turns
-        if not 0 <= number < len(turns):
-            return {"text": "", "files": []}, ""
-        session.edit(turns[number].id)
-        box = BoxValue(text=turns[number].text, files=[])
-        return box, parts.banner(session, texts_for(request))
+        box = BoxValue(text="", files=[])
+        if 0 <= number < len(turns):
+            session.edit(turns[number].id)
+            box["text"] = turns[number].text
+        return box, parts.told(session, texts_for(request))
 
-    def cancel_edit(self, session: Session) -> tuple[BoxValue, str]:
+    def cancel_edit(self, session: Session, request: gr.Request) -> tuple[BoxValue, str]:
         session.edit(None)
-        return {"text": "", "files": []}, ""
+        return {"text": "", "files": []}, parts.told(session, texts_for(request))
 
-    def clear(self, session: Session) -> tuple[list[ChatMessage], str, str, bool]:
+    def clear(self, session: Session, request: gr.Request) -> Shown:
         """A new conversation."""
         session.clear()
-        return [], "", "", False
+        return self.shown(session, texts_for(request))
 
     def leave(self, request: gr.Request) -> None:
         """The page was closed: nobody reads the answer any more."""
@@ -143,8 +136,10 @@ class ChatHandlers:
         if session is not None:
             session.stop()
 
-    def view(self, session: Session, say: Texts) -> list[ChatMessage]:
-        return messages(session.conversation, say, self._read_pixels)
+    def shown(self, session: Session, say: Texts) -> Shown:
+        """The page as the session is now."""
+        view = messages(session.conversation, say, self._read_pixels)
+        return view, parts.told(session, say)
 
     def _read_pixels(self, model: str) -> int:
         """How many pixels of a picture this model reads."""
@@ -153,13 +148,10 @@ class ChatHandlers:
                 return info.max_pixels
         return self._settings.max_pixels
 
-    def _asked(self, session: Session, say: Texts) -> Asked:
-        return self.view(session, say), "", "", "", session.ticket, session.busy
-
     def _ask(self, session: Session, text: str, pictures: tuple[Picture, ...], model: str) -> None:
-        edited = session.editing
-        base = session.conversation
-        if edited is not None:
+        base, editing = session.conversation, session.editing
+        if editing is not None:
+            _, edited = editing
             base, pictures = base.before(edited.id), edited.pictures + pictures
         turn = Turn(session.next_id(), model, text, pictures)
         first = base.asked_before(turn)
@@ -193,7 +185,7 @@ class ChatHandlers:
 
     def _open_all(
         self, files: list[str], say: Texts
-    ) -> tuple[tuple[Picture, ...], list[str], list[str]]:
+    ) -> tuple[tuple[Picture, ...], tuple[str, ...], tuple[str, ...]]:
         """The pictures, the paths of those that were refused, and why."""
         pictures, refused, sentences = [], [], []
         for path in files:
@@ -202,7 +194,7 @@ class ChatHandlers:
             except QwenUIError as error:
                 refused.append(path)
                 sentences.append(say.error(error))
-        return tuple(pictures), refused, sentences
+        return tuple(pictures), tuple(refused), tuple(sentences)
 
     def _open(self, file: Path) -> Picture:
         try:
@@ -210,9 +202,3 @@ class ChatHandlers:
         except OSError as error:  # Gradio has removed the upload
             raise PictureGone from error
         return self._service.open_picture(data, file.name)
-
-
-def _box_order(refused: list[str], *, give_back: bool) -> str:
-    """JSON for `page.js`: files to drop from the box, and whether to undo its clearing."""
-    # never twice the same: only a change is acted on
-    return json.dumps({"refused": refused, "give_back": give_back, "at": time.time_ns()})

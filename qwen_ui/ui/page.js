@@ -51,24 +51,38 @@
   // The box is emptied as soon as its content is on its way; what is refused comes back.
   let sent = {text: "", files: []};
   let ours = null; // what the page, not the visitor, has put into the box
-  const focus = () => setTimeout(() => document.querySelector("#box textarea")?.focus(), 0);
   const send = (box) => {
     sent = box;
-    focus();
+    // a turn later: drawing the empty box is not to hold up the request
+    setTimeout(() => press("empty-box"), 0);
+    return box;
+  };
+  const empty = () => {
+    setTimeout(() => document.querySelector("#box textarea")?.focus(), 0);
     ours = {text: "", files: []};
     return ours;
   };
   let refusals = 0;
-  const obey = (box, text) => {
-    if (!text) return box;
+  const obey = (box, order) => {
     refusals += 1;
-    const order = JSON.parse(text);
     const kept = (files) => files.filter((file) => !order.refused.includes(file.path));
     const typed = [sent.text, box.text].filter((part) => part).join("\n");
     ours = order.give_back
       ? {text: typed, files: [...kept(sent.files), ...box.files]}
       : {...box, files: kept(box.files)};
     return ours;
+  };
+
+  // What the server tells beside the chat: an order is obeyed once, a ticket begins an answer.
+  let obeyed = "";
+  let ticket = 0;
+  const heed = (told, box) => {
+    const page = new DOMParser().parseFromString(told, "text/html");
+    const {order = "", ticket: latest} = page.querySelector(".told").dataset;
+    const fresh = order !== "" && order !== obeyed;
+    obeyed = order;
+    ticket = Math.max(ticket, Number(latest));
+    return [fresh ? obey(box, JSON.parse(order)) : undefined, ticket];
   };
 
   // What files there are. After a refusal whatever the visitor does next counts as a change: it
@@ -87,6 +101,7 @@
     watching: () => panel_is_open() && !document.hidden,
     files,
     send,
-    obey,
+    empty,
+    heed,
   };
 })();

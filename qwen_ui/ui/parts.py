@@ -2,20 +2,38 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from qwen_ui.types import ModelInfo, ModelState
 from qwen_ui.ui.i18n import Texts
-from qwen_ui.ui.session import Session
+from qwen_ui.ui.session import Notice, Session
 from qwen_ui.ui.view import as_typed, thumbnail
 
-# how an event is wired that neither queues nor draws a spinner over the page
+# how an event is wired that neither queues nor draws a spinner over the page. Without the last line
+# each step of each event would draw every component anew that an event has ever written to
 AT_ONCE: dict[str, Any] = {
     "queue": False,
     "show_progress": "hidden",
+    "show_progress_on": [],
     "api_visibility": "private",
 }
 REAL_MODEL = "python app.py --model Qwen/Qwen3-VL-4B-Instruct"
+
+
+def told(session: Session, say: Texts) -> str:
+    """All that the page shows or does beside the chat, as one value: an output more costs a hit
+    about 3 ms. `page.js` reads the attributes, `style.css` shows Stop while `data-busy` is there.
+    """
+    said = session.notice
+    shown = (notice(*said.sentences) if said else "") + banner(session, say)
+    order = f' data-order="{as_typed(_order(said))}"' if said else ""
+    busy = " data-busy" if session.busy else ""
+    return f'<div class="told" data-ticket="{session.ticket}"{busy}{order}>{shown}</div>'
+
+
+def _order(said: Notice) -> str:
+    return json.dumps({"refused": said.refused, "give_back": said.give_back, "at": said.at})
 
 
 def notice(*sentences: str) -> str:
@@ -26,11 +44,12 @@ def notice(*sentences: str) -> str:
 
 def banner(session: Session, say: Texts) -> str:
     """Tells that an earlier question is being edited, and which pictures stay with it."""
-    turn = session.editing
-    if turn is None:
+    edited = session.editing
+    if edited is None:
         return ""
+    number, turn = edited
     kept = "".join(thumbnail(picture) for picture in turn.pictures)
-    told = say("edit.banner", number=session.conversation.turns.index(turn) + 1)
+    told = say("edit.banner", number=number)
     if kept:
         told += " " + say("edit.kept")
     cancel = as_typed(say("edit.cancel"))

@@ -10,7 +10,7 @@ import itertools
 import threading
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from qwen_ui.errors import QwenUIError
@@ -27,6 +27,17 @@ class Run:
     pending: Pending
 
 
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """What is said above the box. `refused` are the paths of files that the box is to drop;
+    `give_back` undoes its emptying. `at` tells two equal notices apart: each is obeyed once."""
+
+    sentences: tuple[str, ...]
+    refused: tuple[str, ...] = ()
+    give_back: bool = False
+    at: int = field(default_factory=time.time_ns)
+
+
 class Session:
     """`asking` is held for the length of one question's lookup, by threads only; everything else
     here is short, so that the event loop may call it."""
@@ -40,6 +51,7 @@ class Session:
         self._run: Run | None = None
         self._begun: Run | None = None
         self._ticket = 0
+        self._notice: Notice | None = None
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Session:
         """Gradio copies the initial value for each visitor."""
@@ -63,10 +75,21 @@ class Session:
             return self._ticket
 
     @property
-    def editing(self) -> Turn | None:
-        """The turn that the next question replaces."""
+    def notice(self) -> Notice | None:
         with self._lock:
-            return None if self._editing is None else self._conversation.turn(self._editing)
+            return self._notice
+
+    def tell(self, notice: Notice | None) -> None:
+        """Takes the place of the notice before."""
+        with self._lock:
+            self._notice = notice
+
+    @property
+    def editing(self) -> tuple[int, Turn] | None:
+        """The turn that the next question replaces, and its place, from 1."""
+        with self._lock:
+            places = enumerate(self._conversation.turns, 1)
+            return next(((n, turn) for n, turn in places if turn.id == self._editing), None)
 
     def edit(self, id: int | None) -> None:
         with self._lock:
@@ -79,7 +102,7 @@ class Session:
         """A question was asked: its turn is the last one. `pending` waits for `begin`."""
         with self._lock:
             self._conversation = conversation
-            self._editing = None
+            self._editing = self._notice = None
             if pending is not None:
                 self._run = Run(conversation.turns[-1].id, pending)
                 self._ticket += 1
@@ -128,7 +151,7 @@ class Session:
         """Begin a new conversation."""
         self.stop()
         with self._lock:
-            self._conversation, self._editing = Conversation(), None
+            self._conversation, self._editing, self._notice = Conversation(), None, None
 
     def _ended(self, run: Run, turn: Turn) -> None:
         if not turn.running and self._run is run:

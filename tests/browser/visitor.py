@@ -100,7 +100,7 @@ class Visitor:
 
     @property
     def notice(self) -> Locator:
-        return self.page.locator("#notice .notice")
+        return self.page.locator("#told .notice")
 
     @property
     def attached(self) -> Locator:

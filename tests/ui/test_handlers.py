@@ -16,8 +16,10 @@ import pytest
 
 from qwen_ui.engines.base import GenerationRequest
 from qwen_ui.errors import OutOfMemory
+from qwen_ui.ui import parts
 from qwen_ui.ui.conversation import TurnState
 from qwen_ui.ui.handlers import BoxValue, ChatHandlers
+from qwen_ui.ui.i18n import texts
 from qwen_ui.ui.session import Session
 from tests.pictures import photo, png, saved
 from tests.service import Chat, ScriptedSource, until
@@ -33,28 +35,34 @@ class Visitor:
         self.request = visitor(language, name)
         self.model = "scripted"
         self.chat: list[dict[str, Any]] = []
-        self.notice = self.banner = self.order = ""
-        self.ticket, self.busy = 0, False
+        self.told = ""
 
     def send(self, text: str, *files: Path) -> None:
         box = BoxValue(text=text, files=[str(file) for file in files])
-        self._take(self.handlers.ask(box, self.model, self.session, self.request))
+        self.chat, self.told = self.handlers.ask(box, self.model, self.session, self.request)
 
     def retry(self) -> None:
-        self._take(self.handlers.retry(self.model, self.session, self.request))
+        self.chat, self.told = self.handlers.retry(self.model, self.session, self.request)
 
     def stop(self) -> None:
-        self.chat, self.busy = self.handlers.stop(self.session, self.request)
+        self.chat, self.told = self.handlers.stop(self.session, self.request)
+
+    def clear(self) -> None:
+        self.chat, self.told = self.handlers.clear(self.session, self.request)
+
+    def drop(self, *files: Path) -> None:
+        box = BoxValue(text="typed", files=[str(file) for file in files])
+        self.told = self.handlers.prepare(box, self.session, self.request)
 
     def edit(self, number: int) -> BoxValue:
-        box, self.banner = self.handlers.edit(number, self.session, self.request)
+        box, self.told = self.handlers.edit(number, self.session, self.request)
         return box
 
     async def read(self) -> list[str]:
         """Stream to the end; the last message after each step."""
         steps = []
-        async for chat, busy in self.handlers.stream(self.session, self.request):
-            self.chat, self.busy = chat, busy
+        async for chat, told in self.handlers.stream(self.session, self.request):
+            self.chat, self.told = chat, told
             steps.append(self.last)
         return steps
 
@@ -76,8 +84,27 @@ class Visitor:
     def last(self) -> str:
         return self.shown[-1]
 
-    def _take(self, asked: tuple[Any, ...]) -> None:
-        self.chat, self.notice, self.banner, self.order, self.ticket, self.busy = asked
+    @property
+    def notice(self) -> str:
+        return html.unescape("".join(re.findall(r'<div class="notice".*?</div>', self.told)))
+
+    @property
+    def banner(self) -> str:
+        return html.unescape("".join(re.findall(r'<div class="editing".*?</div>', self.told)))
+
+    @property
+    def order(self) -> dict[str, Any] | None:
+        found = re.search(r'data-order="([^"]*)"', self.told)
+        return json.loads(html.unescape(found[1])) if found else None
+
+    @property
+    def ticket(self) -> int:
+        found = re.search(r'data-ticket="(\d+)"', self.told)
+        return int(found[1]) if found else 0
+
+    @property
+    def busy(self) -> bool:
+        return "data-busy" in self.told
 
 
 @pytest.fixture
@@ -119,16 +146,12 @@ async def test_a_miss_streams_and_the_second_time_it_is_a_hit(chat: Chat, page: 
     assert page.shown[0] == "hello"
     assert steps[-1].startswith("You asked: hello")
     assert not page.busy
-    handlers_clear(page)
+    page.clear()
     page.send("hello")
     assert page.last.startswith("You asked: hello")
     assert "cached" in page.last
     assert (page.ticket, page.busy) == (1, False)  # nothing to stream
     assert chat.computed == 1
-
-
-def handlers_clear(page: Visitor) -> None:
-    page.chat, page.notice, page.banner, page.busy = page.handlers.clear(page.session)
 
 
 async def test_a_ticket_is_good_once(page: Visitor) -> None:
@@ -144,7 +167,7 @@ async def test_a_hit_waits_for_no_model(chat: Chat, handlers: ChatHandlers, page
     other.send("something long")
     reading = asyncio.create_task(other.read())
     await until(lambda: chat.computed == 2)
-    handlers_clear(page)
+    page.clear()
     page.send("known")
     assert "cached" in page.last
     other.stop()
@@ -158,8 +181,8 @@ async def test_each_token_is_shown_when_it_comes(chat: Chat, page: Visitor) -> N
     seen: list[str] = []
 
     async def read() -> None:
-        async for view, _ in stream:
-            page.chat = view
+        async for chat_view, told in stream:
+            page.chat, page.told = chat_view, told
             seen.append(page.last)
 
     def is_last(words: list[str]) -> bool:
@@ -232,7 +255,7 @@ async def test_retry_asks_the_model_again_and_stores(chat: Chat, page: Visitor) 
     await page.read()
     assert chat.computed == 2
     assert len(page.chat) == 2
-    handlers_clear(page)
+    page.clear()
     page.send("hello")
     assert "cached" in page.last
 
@@ -260,7 +283,7 @@ async def test_an_edited_question_cuts_the_conversation(
     await page.ask("second")
     box = page.edit(0)
     assert box == {"text": "first", "files": []}
-    assert "question 1" in html.unescape(page.banner)
+    assert "question 1" in page.banner
     assert "<img" in page.banner
     await page.ask("changed")
     assert page.banner == ""
@@ -272,7 +295,8 @@ async def test_an_edited_question_cuts_the_conversation(
 async def test_an_edit_can_be_given_up(page: Visitor) -> None:
     await page.ask("first")
     page.edit(0)
-    page.handlers.cancel_edit(page.session)
+    _, page.told = page.handlers.cancel_edit(page.session, page.request)
+    assert page.banner == ""
     await page.ask("second")
     assert [text.splitlines()[0] for text in page.shown[::2]] == ["first", "second"]
     assert page.edit(7) == {"text": "", "files": []}
@@ -281,8 +305,9 @@ async def test_an_edit_can_be_given_up(page: Visitor) -> None:
 @pytest.mark.parametrize("text", ["", "   \n"])
 async def test_an_empty_question_is_given_back(page: Visitor, text: str) -> None:
     page.send(text)
-    assert "Type a question" in html.unescape(page.notice)
-    assert json.loads(page.order)["give_back"]
+    assert "Type a question" in page.notice
+    assert page.order is not None
+    assert page.order["give_back"]
     assert page.chat == []
 
 
@@ -305,14 +330,15 @@ async def test_a_broken_picture_is_refused_when_it_is_dropped(
 ) -> None:
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"\x89PNG nothing")
-    box = BoxValue(text="typed", files=[str(red), str(broken)])
-    notice, order = handlers.prepare(box, visitor("zh-CN"))
-    assert "broken.png 无法作为图片读取" in html.unescape(notice)
-    told = json.loads(order)
-    assert told["refused"] == [str(broken)]
-    assert not told["give_back"]
-    fine = BoxValue(text="typed", files=[str(red)])
-    assert handlers.prepare(fine, visitor()) == ("", "")
+    page = Visitor(handlers, "zh-CN")
+    page.drop(red, broken)
+    assert "broken.png 无法作为图片读取" in page.notice
+    assert page.order is not None
+    assert page.order["refused"] == [str(broken)]
+    assert not page.order["give_back"]
+    page.drop(red)
+    assert page.notice == ""
+    assert page.order is None
 
 
 async def test_a_broken_picture_that_is_sent_at_once_is_given_back_without_it(
@@ -321,31 +347,32 @@ async def test_a_broken_picture_that_is_sent_at_once_is_given_back_without_it(
     huge = tmp_path / "huge.png"
     huge.write_bytes(png(2, 8, 8_400, 8_400, b""))
     page.send("what?", huge, tmp_path / "gone.png")
-    assert "huge.png is too big (8400 x 8400 pixels" in html.unescape(page.notice)
-    assert "no longer kept" in html.unescape(page.notice)
-    told = json.loads(page.order)
-    assert told["give_back"]
-    assert len(told["refused"]) == 2
+    assert "huge.png is too big (8400 x 8400 pixels" in page.notice
+    assert "no longer kept" in page.notice
+    assert page.order is not None
+    assert page.order["give_back"]
+    assert len(page.order["refused"]) == 2
     assert page.chat == []
 
 
 async def test_too_many_pictures_are_given_back(page: Visitor, red: Path) -> None:
     page.send("what?", *[red] * 9)
-    assert "At most 8 pictures" in html.unescape(page.notice)
-    assert json.loads(page.order) | {"at": 0} == {"refused": [], "give_back": True, "at": 0}
+    assert "At most 8 pictures" in page.notice
+    assert page.order is not None
+    assert page.order | {"at": 0} == {"refused": [], "give_back": True, "at": 0}
 
 
 async def test_a_prepared_picture_is_not_decoded_again(
     chat: Chat, page: Visitor, red: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await page.ask("what?", red)
-    page.handlers.prepare(BoxValue(text="", files=[str(red)]), page.request)
+    page.drop(red)
 
     def decode(*_: object) -> None:
         raise AssertionError("decoded")
 
     monkeypatch.setattr("cache_store.images.decode", decode)
-    handlers_clear(page)
+    page.clear()
     page.send("what?", red)
     assert "cached" in page.last
 
@@ -531,3 +558,51 @@ async def test_a_repeated_question_after_another_picture_is_a_new_one(
     await page.ask("how many?", other)
     assert "cached" not in await page.ask("what?")
     assert chat.computed == 3
+
+
+async def test_a_notice_stays_while_an_answer_runs_and_goes_with_the_next_question(
+    chat: Chat, page: Visitor
+) -> None:
+    await held(chat)
+    page.send("hello")
+    reading = asyncio.create_task(page.read())
+    page.send("")
+    order = page.order
+    chat.engine.release()
+    await reading
+    assert "Type a question" in page.notice
+    assert page.order == order  # the same, so that the page obeys it once
+    page.send("hello")
+    assert page.notice == ""
+    assert page.order is None
+
+
+@pytest.mark.parametrize("end", ["clear", "stop", "retry"])
+async def test_what_is_told_is_always_of_the_whole_session(
+    chat: Chat, page: Visitor, end: str
+) -> None:
+    """Whichever event writes last: no old notice, banner or Stop stays behind."""
+    await held(chat)
+    page.send("first")
+    page.edit(0)
+    page.send("")
+    assert page.notice
+    assert page.banner
+    assert page.busy
+    getattr(page, end)()
+    kept = {
+        "clear": (False, False, False),
+        "stop": (True, True, False),
+        "retry": (False, False, True),
+    }
+    assert (bool(page.notice), bool(page.banner), page.busy) == kept[end]
+
+
+async def test_a_hit_in_a_fresh_page_changes_nothing_that_is_told(
+    handlers: ChatHandlers, page: Visitor
+) -> None:
+    await page.ask("hello")
+    fresh = Visitor(handlers)
+    fresh.send("hello")
+    assert "cached" in fresh.last
+    assert fresh.told == parts.told(Session(), texts("en"))
