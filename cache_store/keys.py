@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from cache_store.types import CacheKey, CacheQuery, ImagePart, Scalar, TextPart, Turn
 
 VERSION = "qwen3vl-key-1"
 
-Encodable = Scalar | Sequence["Encodable"] | Mapping[str, "Encodable"]
+Encodable = Scalar | list["Encodable"] | tuple["Encodable", ...] | Mapping[str, "Encodable"]
 
 
 def make_key(query: CacheQuery) -> tuple[CacheKey, bytes]:
@@ -31,21 +31,22 @@ def make_key(query: CacheQuery) -> tuple[CacheKey, bytes]:
 def encode(value: Encodable) -> bytes:
     """An injective encoding: type letter, length or count, payload."""
     match value:
+        case str():  # first, since most of what is encoded is text
+            payload = value.encode("utf-8", "surrogatepass")
+            return b"s%d:%s" % (len(payload), payload)
+        case list() | tuple():  # asking for a Sequence costs ten times as much
+            return b"l%d:" % len(value) + b"".join([encode(item) for item in value])
         case None:
             return b"n0:"
         case bool():
-            return _field(b"b", b"1" if value else b"0")
+            return b"b1:1" if value else b"b1:0"
         case int():
             return _field(b"i", str(value).encode())
         case float():
             return _field(b"f", value.hex().encode())
-        case str():
-            return _field(b"s", value.encode("utf-8", "surrogatepass"))
         case Mapping():
             items = [encode(part) for name in sorted(value) for part in (name, value[name])]
             return b"m%d:" % len(value) + b"".join(items)
-        case Sequence():
-            return b"l%d:" % len(value) + b"".join(encode(item) for item in value)
     raise TypeError(f"{type(value).__name__} has no place in a key")
 
 

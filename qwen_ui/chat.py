@@ -8,13 +8,15 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
+from functools import lru_cache
+from types import MappingProxyType
 
 from cache_store.cache import ResponseCache
 from cache_store.questions import canonical
-from cache_store.types import CacheQuery, Hit, ImagePart, TextPart, Turn
+from cache_store.types import CacheQuery, Hit, ImagePart, Scalar, TextPart, Turn
 from qwen_ui.engines.base import (
     Engine,
     EngineClosed,
@@ -169,7 +171,7 @@ class ChatService:
             model=request.model,
             fingerprint=spec.fingerprint(),
             turns=tuple(_turn(message) for message in request.messages),
-            sampling=asdict(Sampling.resolve(request.sampling, spec.sampling)),
+            sampling=_effective(request.sampling, spec.sampling),
             max_tokens=self._max_tokens(request),
         )
 
@@ -243,6 +245,12 @@ def _check_unicode(text: str) -> None:
         raise BadRequest(
             "The text holds half a character (a lone surrogate). Type it anew."
         ) from None
+
+
+@lru_cache(maxsize=64)
+def _effective(asked: SamplingParams, published: Sampling) -> Mapping[str, Scalar]:
+    """The parameters for the key, every default filled in."""
+    return MappingProxyType(asdict(Sampling.resolve(asked, published)))
 
 
 def _turn(message: Message) -> Turn:

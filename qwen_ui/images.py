@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from functools import partial
+from pathlib import Path
 
 from PIL import Image as PILImage
 
@@ -38,12 +39,10 @@ class ImageOpener:
             raise PictureTooBig(name, _megabytes(len(data)), _megabytes(self._max_bytes))
         id = hashlib.sha256(data).hexdigest()
         try:
-            known, thumbnail = self._memo.get(id), self._media.thumbnail(id)
+            known = self._memo.get(id)
+            thumbnail = self._media.thumbnail(known.digest) if known else None
             if known is None or thumbnail is None:
-                pixels = canonical.decode(data, self._max_pixels)
-                known = _remembered(pixels)
-                self._memo.put(id, known)
-                thumbnail = self._media.make_thumbnail(id, pixels)
+                known, thumbnail = self._decode(id, data)
             if known.width * known.height > self._max_pixels:
                 raise PictureTooLarge(known.width, known.height, self._max_pixels)
             self._media.put(id, data)
@@ -52,6 +51,14 @@ class ImageOpener:
         load = partial(self._load, id, known.digest)
         image = Image(known.digest, known.width, known.height, load)
         return Picture(id, name, image, thumbnail, known.frames)
+
+    def _decode(self, id: str, data: bytes) -> tuple[Remembered, Path]:
+        """Remember the pixels of a file, and have their thumbnail; other bytes may have made it."""
+        pixels = canonical.decode(data, self._max_pixels)
+        known = _remembered(pixels)
+        self._memo.put(id, known)
+        thumbnail = self._media.thumbnail(known.digest)
+        return known, thumbnail or self._media.make_thumbnail(known.digest, pixels)
 
     def _load(self, id: str, digest: str) -> PILImage.Image:
         data = self._media.get(id)

@@ -158,6 +158,7 @@ def test_a_wrongly_remembered_digest_is_found_out_on_loading_and_put_right(rig: 
     data = saved(photo())
     right = rig.opener.open(data, "a")
     rig.memo.put(right.id, Remembered("0" * 64, 48, 32, 1))
+    rig.media.make_thumbnail("0" * 64, photo())  # else it would be decoded, and put right, at once
     wrong = rig.opener.open(data, "a")
     with pytest.raises(GenerationFailed, match="ask again"):
         wrong.image.load()
@@ -169,6 +170,34 @@ def test_a_lost_thumbnail_is_made_again(rig: Rig, decoded: list[int]) -> None:
     rig.opener.open(data, "a").thumbnail.unlink()
     assert rig.opener.open(data, "a").thumbnail.exists()
     assert len(decoded) == 2
+
+
+def test_other_bytes_of_a_known_picture_find_its_thumbnail(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = saved(photo(), "JPEG")
+    first = rig.opener.open(data, "a")
+
+    def make(*_: object) -> None:
+        raise AssertionError("made again")
+
+    monkeypatch.setattr(rig.media, "make_thumbnail", make)
+    assert rig.opener.open(with_comment(data, b"x"), "b").thumbnail == first.thumbnail
+
+
+def test_a_thumbnail_that_went_is_made_again_by_whichever_bytes_come_first(
+    tmp_path: Path, rig: Rig
+) -> None:
+    data = saved(photo(), "JPEG")
+    other = with_comment(data, b"x")
+    path = rig.opener.open(data, "a").thumbnail
+    rig.opener.open(other, "b")
+    path.unlink()
+    assert rig.opener.open(other, "b").thumbnail.exists()
+    path.unlink()
+    restarted = Rig(tmp_path)
+    assert restarted.opener.open(data, "a").thumbnail.exists()
+    restarted.database.close()
 
 
 def test_an_animation_tells_its_frames(rig: Rig) -> None:
