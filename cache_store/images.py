@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+from functools import lru_cache
 from typing import IO, cast
 
 import numpy as np
@@ -16,7 +17,7 @@ from PIL import Image, ImageCms
 
 from cache_store.errors import InvalidPicture, PictureTooLarge
 
-VERSION = 1  # of the canonical form: a change here makes every remembered digest stale
+VERSION = 2  # of the canonical form: a change here makes every remembered digest stale
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "PPM")  # JPEG opens MPO too
 DECODERS = f"{VERSION}/{PIL.__version__}"  # another decoder may round another way
 
@@ -31,6 +32,8 @@ _TURN_UPRIGHT = {  # EXIF 2.32, tag 0x0112
     8: Image.Transpose.ROTATE_90,
 }
 _OVERSIZE = (Image.DecompressionBombError, Image.DecompressionBombWarning)
+_GRID = 9  # levels of each channel
+_SAME = 2  # steps of 255: profiles of the same sRGB round their curves differently
 _SRGB = ImageCms.createProfile("sRGB")
 
 
@@ -133,11 +136,24 @@ def _on_white(image: Image.Image) -> Image.Image:
     return image if image.mode in ("RGB", "CMYK") else image.convert("RGB")
 
 
+@lru_cache(maxsize=32)
+def _is_srgb(profile: bytes) -> bool:
+    """Whether conversion from this profile to sRGB changes nothing that counts: judged by what it
+    does to a grid of colours, since a name promises nothing. Raises ImageCms.PyCMSError.
+    """
+    levels = np.linspace(0, 255, _GRID).round().astype(np.uint8)
+    colours = np.stack(np.meshgrid(levels, levels, levels), axis=-1).reshape(_GRID, -1, 3)
+    source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+    converted = ImageCms.profileToProfile(Image.fromarray(colours), source, _SRGB)
+    changed = np.abs(np.asarray(converted, dtype=int) - colours)
+    return int(changed.max()) <= _SAME
+
+
 def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
     if profile:
         try:
             source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-            if image.mode == "CMYK" or "sRGB" not in ImageCms.getProfileDescription(source):
+            if image.mode == "CMYK" or not _is_srgb(profile):
                 converted = ImageCms.profileToProfile(image, source, _SRGB, outputMode="RGB")
                 return cast(Image.Image, converted)
         except (ImageCms.PyCMSError, OSError, ValueError):

@@ -66,7 +66,7 @@ class ChatService:
     # --- one question --------------------------------------------------------------------------
 
     def open_picture(self, data: bytes, name: str = "picture") -> Picture:
-        """Accept an uploaded file. Raises errors.BadPicture, errors.PictureTooBig."""
+        """Accept an uploaded file. Raises errors.BadRequest: unreadable, or too big."""
         return self._images.open(data, name)
 
     def open(

@@ -6,7 +6,9 @@ QwenUIError                     500  error.internal
 │   ├── QuestionTooLong         413  error.question_too_long
 │   ├── TooManyPictures         413  error.too_many_pictures
 │   ├── BadPicture              415  error.bad_picture
+│   ├── FileTooBig              413  error.file_too_big
 │   ├── PictureTooBig           413  error.picture_too_big
+│   ├── PictureVast             413  error.picture_vast    (so large that no size is told)
 │   ├── PictureGone             410  error.picture_gone
 │   └── ContextTooLong          413  error.context_too_long
 ├── UnknownModel                404  error.unknown_model
@@ -69,14 +71,44 @@ class BadPicture(BadRequest):
         )
 
 
-class PictureTooBig(BadRequest):
-    status, text_key = 413, "error.picture_too_big"
+class FileTooBig(BadRequest):
+    """More bytes than the limit; both in MB."""
+
+    status, text_key = 413, "error.file_too_big"
 
     def __init__(self, name: str, size: str, limit: str) -> None:
         super().__init__(
-            f"{name} is too big ({size}; the limit is {limit}). Scale it down and try again.",
+            f"{name} is too big ({size} MB; the limit is {limit} MB). Scale it down and try again.",
             name=name,
             size=size,
+            limit=limit,
+        )
+
+
+class PictureTooBig(BadRequest):
+    """More pixels than the limit, which is in megapixels."""
+
+    status, text_key = 413, "error.picture_too_big"
+
+    def __init__(self, name: str, width: int, height: int, limit: int) -> None:
+        super().__init__(
+            f"{name} is too big ({width} x {height} pixels; the limit is {limit} megapixels)."
+            " Scale it down and try again.",
+            name=name,
+            width=width,
+            height=height,
+            limit=limit,
+        )
+
+
+class PictureVast(BadRequest):
+    status, text_key = 413, "error.picture_vast"
+
+    def __init__(self, name: str, limit: int) -> None:
+        super().__init__(
+            f"{name} is far too big (the limit is {limit} megapixels)."
+            " Scale it down and try again.",
+            name=name,
             limit=limit,
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 from functools import partial
 from pathlib import Path
 
@@ -12,7 +13,15 @@ from PIL import Image as PILImage
 from cache_store import images as canonical
 from cache_store.errors import InvalidPicture, PictureTooLarge
 from cache_store.memo import DigestMemo, Remembered
-from qwen_ui.errors import BadPicture, GenerationFailed, PictureGone, PictureTooBig, QwenUIError
+from qwen_ui.errors import (
+    BadPicture,
+    FileTooBig,
+    GenerationFailed,
+    PictureGone,
+    PictureTooBig,
+    PictureVast,
+    QwenUIError,
+)
 from qwen_ui.media import MediaStore
 from qwen_ui.types import Image, Picture
 
@@ -33,10 +42,10 @@ class ImageOpener:
     def open(self, data: bytes, name: str) -> Picture:
         """Accept a picture file. `name` is what errors call it.
 
-        Raises errors.PictureTooBig (before decoding), errors.BadPicture.
+        Raises errors.FileTooBig, PictureTooBig and PictureVast (before decoding), BadPicture.
         """
         if len(data) > self._max_bytes:
-            raise PictureTooBig(name, _megabytes(len(data)), _megabytes(self._max_bytes))
+            raise FileTooBig(name, _megabytes(len(data)), _megabytes(self._max_bytes))
         id = hashlib.sha256(data).hexdigest()
         try:
             known = self._memo.get(id)
@@ -73,8 +82,10 @@ class ImageOpener:
     def _explain(self, error: InvalidPicture | OSError, name: str) -> QwenUIError:
         match error:
             case PictureTooLarge():
-                size = f"{error.width} x {error.height} pixels" if error.width else "far too large"
-                return PictureTooBig(name, size, f"{self._max_pixels / 1e6:.0f} megapixels")
+                limit = round(self._max_pixels / 1e6)
+                if not error.width:
+                    return PictureVast(name, limit)
+                return PictureTooBig(name, error.width, error.height, limit)
             case InvalidPicture():
                 log.info("%s: %s", name, error)
                 return BadPicture(name)
@@ -89,4 +100,5 @@ def _remembered(pixels: PILImage.Image) -> Remembered:
 
 
 def _megabytes(count: int) -> str:
-    return f"{count / 2**20:.0f} MB"
+    """Rounded up, so that what is over a limit never reads like the limit."""
+    return f"{math.ceil(count / 2**20 * 10) / 10:g}"

@@ -13,7 +13,14 @@ from PIL import Image as PILImage
 from cache_store import images as canonical
 from cache_store.database import Database
 from cache_store.memo import DigestMemo, Remembered
-from qwen_ui.errors import BadPicture, GenerationFailed, PictureGone, PictureTooBig
+from qwen_ui.errors import (
+    BadPicture,
+    FileTooBig,
+    GenerationFailed,
+    PictureGone,
+    PictureTooBig,
+    PictureVast,
+)
 from qwen_ui.images import ImageOpener
 from qwen_ui.media import MediaStore
 from tests.pictures import photo, png, saved, turned, with_comment
@@ -96,7 +103,7 @@ def test_a_file_over_the_byte_limit_is_refused_before_anything_is_read(
 ) -> None:
     data = saved(photo(), "BMP")
     rig = Rig(tmp_path, max_bytes=len(data) - 1)
-    with pytest.raises(PictureTooBig, match=r"holiday\.bmp"):
+    with pytest.raises(FileTooBig, match=r"holiday\.bmp"):
         rig.opener.open(data, "holiday.bmp")
     assert decoded == []
     assert Rig(tmp_path, max_bytes=len(data)).opener.open(data, "x").id
@@ -117,7 +124,7 @@ def test_a_lowered_pixel_limit_refuses_what_was_remembered(tmp_path: Path) -> No
 
 
 def test_a_bomb_is_refused_in_words(rig: Rig) -> None:
-    with pytest.raises(PictureTooBig, match="too large") as caught:
+    with pytest.raises(PictureVast, match="far too big") as caught:
         rig.opener.open(png(2, 8, 60_000, 60_000, b"\0"), "bomb.png")
     assert "0 x 0" not in str(caught.value)
 

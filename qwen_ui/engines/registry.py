@@ -10,10 +10,12 @@ from concurrent.futures import Future
 from typing import Protocol
 
 from qwen_ui.engines.base import Engine, EngineSpec
-from qwen_ui.errors import ModelFailed, QwenUIError, UnknownModel
+from qwen_ui.errors import EngineBusy, ModelFailed, QwenUIError, UnknownModel
 from qwen_ui.types import ModelInfo, ModelState
 
 log = logging.getLogger(__name__)
+
+_RESOLVING = 4  # callers that may wait for an identity: half of the service's lookup threads
 
 Progress = Callable[[float], None]  # 0 to 1
 
@@ -59,6 +61,7 @@ class EngineRegistry:
         self._loaded: OrderedDict[str, Engine] = OrderedDict()  # the last one was used last
         self._lock = threading.Lock()
         self._closed = False
+        self._resolving = threading.BoundedSemaphore(_RESOLVING)
         self._one_load = threading.Lock()
 
     @property
@@ -70,15 +73,20 @@ class EngineRegistry:
         return tuple(self._info(name, slot) for name, slot in self._slots.items())
 
     def spec(self, name: str) -> EngineSpec:
-        """The identity of a model; reads its files the first time, so not for the event loop.
+        """The identity of a model; the first time it reads files or asks a hub, so not for the
+        event loop. Few callers at a time may wait for that: hits of other models need threads too.
 
-        Raises errors.UnknownModel, errors.ModelFailed.
+        Raises errors.UnknownModel, errors.ModelFailed, errors.EngineBusy.
         """
         slot = self._slot(name)
-        with slot.lock:
-            if slot.spec is None:
-                slot.spec = slot.source.resolve()
+        if slot.spec is not None:
             return slot.spec
+        if not self._resolving.acquire(blocking=False):
+            raise EngineBusy(_RESOLVING)
+        try:
+            return _resolved(slot)
+        finally:
+            self._resolving.release()
 
     def engine(self, name: str) -> Future[Engine]:
         """The loaded engine, now or as soon as it is loaded; never blocks.
@@ -151,7 +159,7 @@ class EngineRegistry:
             slot.progress = fraction
 
         try:
-            spec = self.spec(name)
+            spec = _resolved(slot)
             self._make_room()
             return slot.source.load(spec, report)
         except QwenUIError:
@@ -182,6 +190,13 @@ class EngineRegistry:
                 state, progress = ModelState.UNLOADED, 0.0
         told = _told(spec) if spec else ""
         return ModelInfo(name, state, progress, told, demo, spec.max_pixels if spec else None)
+
+
+def _resolved(slot: _Slot) -> EngineSpec:
+    with slot.lock:
+        if slot.spec is None:
+            slot.spec = slot.source.resolve()
+        return slot.spec
 
 
 def _told(spec: EngineSpec) -> str:

@@ -296,8 +296,8 @@ def profile(space: Literal["LAB", "sRGB"]) -> bytes:
     return ImageCms.ImageCmsProfile(ImageCms.createProfile(space)).tobytes()
 
 
-def foreign_profile() -> bytes:
-    """sRGB with the red and green primaries exchanged and another name."""
+def swapped_primaries() -> bytes:
+    """A profile that is called sRGB, with the red and green primaries exchanged."""
     data = bytearray(profile("sRGB"))
     tags = {}
     for number in range(int.from_bytes(data[128:132], "big")):
@@ -305,11 +305,22 @@ def foreign_profile() -> bytes:
         tags[bytes(data[start : start + 4])] = start + 4
     red, green = tags[b"rXYZ"], tags[b"gXYZ"]
     data[red : red + 8], data[green : green + 8] = data[green : green + 8], data[red : red + 8]
-    for name in (b"s\0R\0G\0B", b"sRGB"):
-        while name in data[tags[b"rXYZ"] :]:
-            place = data.index(name, tags[b"rXYZ"])
-            data[place : place + len(name)] = name.replace(b"s", b"x").replace(b"R", b"y")
     return bytes(data)
+
+
+def renamed(data: bytes) -> bytes:
+    """The same profile by another name."""
+    data = data.replace(b"\0s\0R\0G\0B", b"\0x\0y\0G\0B").replace(b"sRGB b", b"xyGB b")
+    assert "sRGB" not in called(data)
+    return data
+
+
+def called(data: bytes) -> str:
+    return ImageCms.getProfileDescription(ImageCms.ImageCmsProfile(io.BytesIO(data)))
+
+
+def foreign_profile() -> bytes:
+    return renamed(swapped_primaries())
 
 
 def test_a_profile_of_another_colour_space_is_applied() -> None:
@@ -320,6 +331,19 @@ def test_a_profile_of_another_colour_space_is_applied() -> None:
     swapped = np.asarray(after, dtype=int)
     assert np.abs(swapped[..., 0] - np.asarray(green, dtype=int)).max() <= 3
     assert np.abs(swapped[..., 1] - np.asarray(red, dtype=int)).max() <= 3
+
+
+def test_an_srgb_profile_of_any_name_changes_nothing() -> None:
+    tagged = saved(photo(), icc_profile=renamed(profile("sRGB")))
+    assert digest_of(tagged) == digest_of(saved(photo()))
+
+
+def test_a_foreign_profile_that_is_called_srgb_is_applied() -> None:
+    assert "sRGB" in called(swapped_primaries())
+    tagged, plain = (
+        saved(photo(), icc_profile=made) for made in (swapped_primaries(), foreign_profile())
+    )
+    assert digest_of(tagged) == digest_of(plain) != digest_of(saved(photo()))
 
 
 def test_an_srgb_profile_changes_nothing() -> None:

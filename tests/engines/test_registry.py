@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from qwen_ui.engines.base import Engine, EngineSpec
 from qwen_ui.engines.registry import EngineRegistry, Progress
 from qwen_ui.engines.scripted import ScriptedEngine
-from qwen_ui.errors import ModelFailed, UnknownModel
+from qwen_ui.errors import EngineBusy, ModelFailed, UnknownModel
 from qwen_ui.types import ModelState
 from tests.service import ScriptedSource
 
@@ -75,7 +77,7 @@ def test_the_identity_is_found_once(made: Made, monkeypatch: pytest.MonkeyPatch)
         return sources["one"].spec
 
     monkeypatch.setattr(sources["one"], "resolve", resolve)
-    threads = [threading.Thread(target=registry.spec, args=["one"]) for _ in range(5)]
+    threads = [threading.Thread(target=registry.spec, args=["one"]) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -194,6 +196,29 @@ def test_an_identity_that_cannot_be_found_is_looked_for_again(
         registry.spec("one")
     monkeypatch.undo()
     assert registry.spec("one").model == "one"
+
+
+def test_a_slow_identity_holds_few_callers_and_none_of_other_models(
+    made: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry, sources = made
+    registry.spec("two")
+    slow, spec = threading.Event(), sources["one"].spec
+
+    def wait() -> EngineSpec:
+        assert slow.wait(20)
+        return spec
+
+    monkeypatch.setattr(sources["one"], "resolve", wait)
+    with ThreadPoolExecutor(8) as pool:
+        asked = [pool.submit(registry.spec, "one") for _ in range(7)]
+        refused, _ = concurrent.futures.wait(asked, 20, concurrent.futures.FIRST_COMPLETED)
+        assert pool.submit(registry.spec, "two").result(20).model == "two"
+        slow.set()
+    assert all(isinstance(one.exception(), EngineBusy) for one in refused)
+    served = [one for one in asked if one.exception() is None]
+    assert len(served) == 4
+    assert registry.spec("one") == spec
 
 
 def test_closing_closes_every_engine_and_refuses_new_loads_in_words(made: Made) -> None:

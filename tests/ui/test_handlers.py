@@ -347,12 +347,33 @@ async def test_a_broken_picture_that_is_sent_at_once_is_given_back_without_it(
     huge = tmp_path / "huge.png"
     huge.write_bytes(png(2, 8, 8_400, 8_400, b""))
     page.send("what?", huge, tmp_path / "gone.png")
-    assert "huge.png is too big (8400 x 8400 pixels" in page.notice
+    assert "huge.png is too big (8400 × 8400 pixels" in page.notice
     assert "no longer kept" in page.notice
     assert page.order is not None
     assert page.order["give_back"]
     assert len(page.order["refused"]) == 2
     assert page.chat == []
+
+
+@pytest.mark.parametrize(
+    ("data", "wanted"),
+    [
+        (png(2, 8, 8_400, 8_400, b""), "huge.png 太大（8400 × 8400 像素；上限为 67 百万像素）"),
+        (png(2, 8, 60_000, 60_000, b"\0"), "huge.png 实在太大（上限为 67 百万像素）"),
+        (b"x" * (2**20 + 1), "huge.png 太大（1.1 MB；上限为 1 MB）"),
+    ],
+    ids=["pixels", "bomb", "bytes"],
+)
+async def test_what_is_too_big_is_said_in_one_language(
+    tmp_path: Path, data: bytes, wanted: str
+) -> None:
+    chat = Chat(tmp_path / "cache", max_upload_bytes=2**20)
+    page = Visitor(ChatHandlers(chat.service, chat.settings), "zh-CN")
+    huge = tmp_path / "huge.png"
+    huge.write_bytes(data)
+    page.drop(huge)
+    assert wanted in page.notice
+    await chat.close()
 
 
 async def test_too_many_pictures_are_given_back(page: Visitor, red: Path) -> None:
