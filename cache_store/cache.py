@@ -19,12 +19,15 @@ from pathlib import Path
 from cache_store import codec
 from cache_store.database import Database
 from cache_store.errors import CorruptEntry, StoreUnavailable
+from cache_store.housekeeping import Stale, count_stale, forget_older
 from cache_store.keys import make_key
 from cache_store.memo import DigestMemo
 from cache_store.stats import StatsRecorder
 from cache_store.stores.base import Store, Stored
 from cache_store.stores.memory import MemoryStore
+from cache_store.stores.opening import open_store
 from cache_store.stores.tiered import TieredStore
+from cache_store.stores.write_behind import WriteBehind
 from cache_store.tags import tags_of
 from cache_store.types import (
     Answer,
@@ -40,6 +43,8 @@ from cache_store.types import (
 )
 
 log = logging.getLogger(__name__)
+
+_CLOCK_SLACK_S = 60.0  # how far the clocks of machines that share a store may differ
 
 
 class ResponseCache:
@@ -63,12 +68,13 @@ class ResponseCache:
         """The stored answer to exactly this query, or why there is none. Counted."""
         began = time.perf_counter()
         key, material = make_key(query)
+        generation = self._store.generation()
         found = self._find(str(key), material, query.max_tokens)
         took = time.perf_counter() - began
         self._stats.looked_up(not isinstance(found, str), took)
         if isinstance(found, str):
             self._stats.add(misses=1)
-            return Miss(key, took, found)
+            return Miss(key, took, found, generation)
         entry, tier = found
         now, answer = self._now(), entry.answer
         self._stats.add(
@@ -82,12 +88,19 @@ class ResponseCache:
     def bypass(self, query: CacheQuery) -> Miss:
         """The key of a query that must not be answered from the cache (no-cache). Counted."""
         self._stats.add(bypasses=1)
-        return Miss(make_key(query)[0], 0.0, "bypass")
+        return Miss(make_key(query)[0], 0.0, "bypass", self._store.generation())
 
-    def store(self, query: CacheQuery, answer: Answer, ttl_s: float | None = None) -> float | None:
+    def store(
+        self,
+        query: CacheQuery,
+        answer: Answer,
+        ttl_s: float | None = None,
+        generation: int | None = None,
+    ) -> float | None:
         """Keep a finished answer; the seconds it is kept for, or None when it is not kept.
 
-        `ttl_s` 0, an unfinished answer and a broken store keep nothing.
+        `ttl_s` 0, an unfinished answer and a broken store keep nothing, and neither does an answer
+        whose `generation` (of the Miss it was computed for) has passed.
         """
         keep_s = self._policy.ttl_s if ttl_s is None else ttl_s
         if not keep_s > 0 or not _is_finished(answer, query.max_tokens):
@@ -97,14 +110,31 @@ class ResponseCache:
         now = self._now()
         entry = CacheEntry(material, query.model, query.max_tokens, answer, now, now + keep_s)
         stored = Stored(codec.dump(entry), entry.expires_at, tags_of(query, key), answer.elapsed_s)
-        if not self._store.put(_slot(str(key), answer, query.max_tokens), stored):
+        if not self._store.put(_slot(str(key), answer, query.max_tokens), stored, generation):
             self._stats.add(refused=1)
             return None
         self._stats.add(stored=1)
         return keep_s
 
+    def forget(self, tag: str) -> int:
+        """Forget every answer with a tag of `cache_store.tags`; how many there were.
+
+        Reaches what others hold in memory, write later, or compute now. Raises StoreUnavailable
+        when a tier could not be reached.
+        """
+        return self._store.forget(tag)
+
+    def forget_older(self, than_s: float) -> int:
+        """Forget answers that were stored more than `than_s` seconds ago; how many. Reads all."""
+        return forget_older(self._store, self._now() - than_s)
+
+    def stale(self, model: str, fingerprint: str) -> Stale:
+        """How many answers of a model an upgrade to `fingerprint` would leave unused. Reads them
+        all and changes nothing."""
+        return count_stale(self._store, model, fingerprint)
+
     def clear(self) -> None:
-        """Forget every answer; statistics stay."""
+        """Forget every answer; statistics stay. Raises StoreUnavailable as `forget` does."""
         self._store.clear()
 
     def stats(self) -> CacheStats:
@@ -149,7 +179,7 @@ class ResponseCache:
             entry = self._check(slot, found[0], material)
             if isinstance(entry, str):
                 why = entry
-            elif entry.expires_at <= self._now():
+            elif not _is_current(entry, self._now()):
                 why = "expired"
             elif _serves(entry, max_tokens):
                 return entry, found[1]
@@ -171,22 +201,30 @@ class ResponseCache:
         return entry
 
 
-def open_cache(directory: Path | None, policy: CachePolicy = CachePolicy()) -> ResponseCache:
-    """A cache in a directory (memory and disk), or in memory only.
+def open_cache(
+    directory: Path | None, policy: CachePolicy = CachePolicy(), store: str = "disk:"
+) -> ResponseCache:
+    """A cache in a directory (memory and `store`), or in memory only.
 
-    A directory that cannot be used is reported and left out: answers are then kept in memory.
+    `store` is a URL of `open_store`; `disk:` lies in the directory. A store that cannot be used is
+    reported and left out: answers are then kept in memory. Raises UnknownStore.
     """
     l2: Store | None = None
-    if directory is not None:
-        from cache_store.stores.disk import DiskStore  # diskcache only where a disk is used
-
+    if directory is not None and store != "memory:":
         try:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)  # nobody else's business
-            l2 = DiskStore(directory / "answers", policy.disk_max_bytes)
+            url = f"disk:{directory / 'answers'}" if store == "disk:" else store
+            l2 = WriteBehind(open_store(url, policy.disk_max_bytes))
         except (StoreUnavailable, OSError) as error:
             log.warning("answers are kept in memory only: %s", error)
     database = Database(directory / "meta.sqlite3" if directory else None)
     return ResponseCache(TieredStore(MemoryStore(policy.memory_max_bytes), l2), database, policy)
+
+
+def _is_current(entry: CacheEntry, now: float) -> bool:
+    """Whether `now` lies in its life. An entry from the future was stored by a clock that was
+    wrong: what it says of its end is wrong too."""
+    return entry.created_at - _CLOCK_SLACK_S <= now < entry.expires_at
 
 
 def _is_finished(answer: Answer, max_tokens: int) -> bool:

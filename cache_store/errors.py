@@ -4,7 +4,8 @@ CacheStoreError
 ├── InvalidPicture      the bytes are no picture that can be decoded
 │   └── PictureTooLarge its header announces more pixels than allowed; nothing was decoded
 ├── CorruptEntry        stored bytes that are not what was stored; never served
-└── StoreUnavailable    a store cannot be opened, read or written (disk full, server gone)
+├── StoreUnavailable    a store cannot be opened, read or written (disk full, server gone)
+└── UnknownStore        a URL that names no store, or one whose client is not installed
 """
 
 
@@ -31,3 +32,7 @@ class StoreUnavailable(CacheStoreError):
 
 class CorruptEntry(CacheStoreError):
     """Stored bytes that are not an entry, or not the entry that was stored."""
+
+
+class UnknownStore(CacheStoreError):
+    """A store's URL is not understood, or its client is not installed; says what to do."""

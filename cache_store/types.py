@@ -128,11 +128,16 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class Miss:
-    """No answer may be served. `why` says in one word what stood in the way."""
+    """No answer may be served. `why` says in one word what stood in the way.
+
+    Hand `generation` to `ResponseCache.store` with the answer that is computed instead: if anything
+    was forgotten meanwhile, that answer is not kept.
+    """
 
     key: CacheKey
     lookup_s: float
     why: str = "absent"  # absent | expired | mismatch | corrupt | max_tokens | bypass
+    generation: int | None = None
 
 
 Lookup = Hit | Miss

@@ -39,6 +39,7 @@ class Pending:
     def __init__(self, request: ChatRequest, query: CacheQuery, miss: Miss) -> None:
         self.request = request
         self.query = query
+        self.generation = miss.generation  # of the store, when nothing was found
         self.status = CacheStatus(
             key=str(miss.key),
             fwd="bypass" if miss.why == "bypass" else "miss",
@@ -139,7 +140,8 @@ class Flight:
             elapsed_s=end.elapsed_s,
             busy_s=end.busy_s,
         )
-        return self._cache.store(self._pending.query, answer, control.ttl_s)
+        pending = self._pending
+        return self._cache.store(pending.query, answer, control.ttl_s, pending.generation)
 
     def _tell(self, event: ChatEvent | QwenUIError) -> None:
         if not self._first_s and isinstance(event, TextDelta | ThoughtDelta):

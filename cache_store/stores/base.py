@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import secrets
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple, Protocol
+
+_NAME = "name:"
 
 
 class Stored(NamedTuple):
@@ -22,6 +25,12 @@ class Stored(NamedTuple):
 class Store(Protocol):
     """Bytes under names, each until an absolute time. Thread-safe.
 
+    Every value carries one tag that is not written down: `name_tag` of its name.
+
+    Forgetting is more than deleting. A store has a *generation*, a random number that `forget` and
+    `clear` replace: copies elsewhere (another process's memory) that were made under another
+    generation are not to be trusted, and a `put` that names another one comes too late.
+
     Methods raise errors.StoreUnavailable (and `get` errors.CorruptEntry), nothing else.
     """
 
@@ -29,20 +38,27 @@ class Store(Protocol):
         """What is kept under the name, or None when it is absent or expired."""
         ...
 
-    def put(self, name: str, stored: Stored) -> None:
-        """Keep a value; visible to every `get` that starts after this returns."""
+    def put(self, name: str, stored: Stored, generation: int | None = None) -> bool:
+        """Keep a value; visible to every `get` that starts after this returns.
+
+        False, and nothing is kept, when the store's generation is not `generation` any more.
+        """
         ...
 
     def delete(self, name: str) -> None:
-        """Forget one value; absent is fine."""
+        """Drop one value for housekeeping; absent is fine. The generation stays."""
         ...
 
     def forget(self, tag: str) -> int:
-        """Forget every value with the tag; how many there were."""
+        """Drop every value with the tag, and change the generation; how many there were."""
         ...
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Drop everything, and change the generation."""
+        ...
+
+    def generation(self) -> int:
+        """See above. May be some tenths of a second old where asking is dear."""
         ...
 
     def names(self, tag: str | None = None) -> Iterator[str]:
@@ -52,6 +68,14 @@ class Store(Protocol):
         """
         ...
 
+    def touch(self, names: Iterable[str]) -> None:
+        """These were used: eviction should know."""
+        ...
+
+    def sweep(self) -> None:
+        """Remove what has expired or exceeds the budget; called now and then."""
+        ...
+
     def size(self) -> tuple[int, int]:
         """(entries, bytes), expired ones perhaps included."""
         ...
@@ -59,3 +83,18 @@ class Store(Protocol):
     def close(self) -> None:
         """Release files and connections."""
         ...
+
+
+def name_tag(name: str) -> str:
+    """The tag that only the value of this name has."""
+    return _NAME + name
+
+
+def named(tag: str) -> str | None:
+    """The name in a `name_tag`; None for every other tag."""
+    return tag.removeprefix(_NAME) if tag.startswith(_NAME) else None
+
+
+def new_generation() -> int:
+    """Random and not counted: a store that lost its memory must not come back to an old one."""
+    return secrets.randbits(62)

@@ -2,38 +2,42 @@
 
 from __future__ import annotations
 
-import logging
 import sqlite3
+import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
 import diskcache
 
 from cache_store.errors import StoreUnavailable
-from cache_store.stores.base import Stored
+from cache_store.stores.base import Stored, named
+from cache_store.stores.damage import alone, identity, is_damage, move_aside
 from cache_store.stores.rows import Label, Rows
 
-log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _LOCK_TIMEOUT_S = 1.0  # how long a write waits for another process's write
-_ASIDE = "damaged-"
 _FAULTS = (sqlite3.Error, diskcache.Timeout, OSError)
 
 
 class DiskStore:
     """A directory (mode 0700) with a byte budget; safe for many threads and processes.
 
-    Not on NFS: SQLite's locks do not hold there. A damaged database is moved aside.
+    Not on NFS: SQLite's locks do not hold there. A database that turns out damaged, or that
+    somebody removed, is replaced by a new one, also while it is open.
     """
 
     def __init__(self, directory: Path, max_bytes: int) -> None:
         self._directory = directory
+        self._file = directory / "cache.db"
         self._max_bytes = max_bytes
-        self._rows = self._open()
+        self._lock = threading.Lock()
+        try:
+            self._rows, self._identity = self._open()
+        except _FAULTS as error:
+            raise StoreUnavailable(f"{directory}: {error}") from error
 
     def get(self, name: str) -> Stored | None:
         found = self._guard(lambda rows: rows.read(name))
@@ -42,81 +46,100 @@ class DiskStore:
         value, expires_at, label = found
         return Stored(value, expires_at, label.tags, label.cost_s)
 
-    def put(self, name: str, stored: Stored) -> None:
+    def put(self, name: str, stored: Stored, generation: int | None = None) -> bool:
         keep_s = stored.expires_at - time.time()
-        if keep_s > 0:
-            label = Label(stored.cost_s, stored.tags)
-            self._guard(lambda rows: rows.write(name, stored.value, keep_s, label))
-        else:
+        if keep_s <= 0:
             self.delete(name)  # what was there before is not the value any more
+            return True
+        label = Label(stored.cost_s, stored.tags)
+        return self._guard(lambda rows: rows.write(name, stored.value, keep_s, label, generation))
 
     def delete(self, name: str) -> None:
-        self._guard(lambda rows: rows.delete(name))
+        self._guard(lambda rows: rows.drop(name))
 
     def forget(self, tag: str) -> int:
-        return self._guard(lambda rows: rows.forget(tag))
+        self._guard(Rows.renew)  # first: what is written from here on was not to be forgotten
+        name, count = named(tag), 0
+        if name is not None:
+            count = self._guard(lambda rows: rows.drop(name))
+        else:
+            while dropped := self._guard(lambda rows: rows.drop_tagged(tag)):
+                count += dropped
+        self._guard(Rows.renew)  # again: others may have copied what was not yet deleted
+        return count
 
     def clear(self) -> None:
-        self._guard(lambda rows: rows.clear())
+        self._guard(Rows.renew)
+        self._guard(Rows.clear)
+        self._guard(Rows.renew)
+
+    def generation(self) -> int:
+        return self._guard(Rows.generation)
 
     def names(self, tag: str | None = None) -> Iterator[str]:
+        name = None if tag is None else named(tag)
+        if name is not None:
+            yield from [name] if self.get(name) is not None else []
+            return
         pages = self._guard(lambda rows: rows.names(tag, time.time()))
-        while (name := self._guard(lambda _: next(pages, None))) is not None:
-            yield name
+        while (found := self._guard(lambda _: next(pages, None))) is not None:
+            yield found
+
+    def touch(self, names: Iterable[str]) -> None:
+        used = list(names)
+        self._guard(lambda rows: rows.touch_all(used))
+
+    def sweep(self) -> None:
+        self._guard(Rows.sweep)
 
     def size(self) -> tuple[int, int]:
-        """(entries, bytes of the database and its files)."""
-        return self._guard(lambda rows: (len(rows), int(rows.volume())))
+        """(entries, bytes of the database in use and of its files)."""
+        return self._guard(lambda rows: (len(rows), rows.volume()))
 
     def close(self) -> None:
-        self._guard(lambda rows: rows.close())
+        self._rows.close()
 
     def _guard(self, use: Callable[[Rows], T]) -> T:
+        rows = self._rows
         try:
-            return use(self._rows)
-        except _FAULTS as error:
-            raise StoreUnavailable(f"{self._directory}: {error}") from error
-
-    def _open(self) -> Rows:
-        try:
-            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._directory.chmod(0o700)
+            if identity(self._file) != self._identity:
+                rows = self._replace(rows, None)
             try:
-                return self._connect()
-            except sqlite3.DatabaseError as error:
-                if isinstance(error, sqlite3.OperationalError):
-                    raise  # locked, full or not permitted: the file itself may be sound
-                self._move_aside(error)
-                return self._connect()
+                return use(rows)
+            except _FAULTS as error:
+                rows.abandon()
+                if not is_damage(error):
+                    raise
+                rows = self._replace(rows, error)
+            return use(rows)
         except _FAULTS as error:
-            raise StoreUnavailable(f"{self._directory}: {error}") from error
+            rows.abandon()
+            cause = error.__context__ if isinstance(error, diskcache.Timeout) else error
+            raise StoreUnavailable(f"{self._directory}: {cause}") from error
+
+    def _replace(self, rows: Rows, error: Exception | None) -> Rows:
+        """Rows of a sound file. The damaged one is moved unless somebody already did so."""
+        with self._lock:
+            if rows is self._rows:
+                if error is not None and self._directory.is_dir():
+                    with alone(self._directory):
+                        if identity(self._file) == self._identity:
+                            move_aside(self._directory, error)
+                self._rows, self._identity = self._open()
+            return self._rows
+
+    def _open(self) -> tuple[Rows, tuple[int, int] | None]:
+        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._directory.chmod(0o700)
+        try:
+            rows = self._connect()
+        except _FAULTS as error:
+            if not is_damage(error):
+                raise  # locked, full or not permitted: the file itself may be sound
+            with alone(self._directory):
+                move_aside(self._directory, error)
+            rows = self._connect()
+        return rows, identity(self._file)
 
     def _connect(self) -> Rows:
-        _check(self._directory / "cache.db")
-        return Rows(
-            str(self._directory),
-            timeout=_LOCK_TIMEOUT_S,
-            size_limit=self._max_bytes,
-            eviction_policy="least-recently-stored",  # reads stay reads: no write per hit
-            statistics=0,
-            sqlite_mmap_size=0,  # a file truncated by others must be an error, not a SIGBUS
-        )
-
-    def _move_aside(self, error: Exception) -> None:
-        """The database and its value files: without it nobody would ever remove those."""
-        kept = [path for path in self._directory.iterdir() if not path.name.startswith(_ASIDE)]
-        aside = self._directory / f"{_ASIDE}{time.time_ns()}"
-        aside.mkdir(mode=0o700)
-        for path in kept:
-            path.rename(aside / path.name)
-        log.warning("the answer cache was damaged (%s); it was moved to %s", error, aside)
-
-
-def _check(path: Path) -> None:
-    """Raises sqlite3.DatabaseError for a damaged file. Measured: 0.2 s for 200 MB."""
-    if not path.exists():
-        return
-    with closing(sqlite3.connect(path, timeout=_LOCK_TIMEOUT_S)) as database:
-        (verdict,) = database.execute("PRAGMA quick_check(1)").fetchone()
-    if verdict != "ok":
-        raise sqlite3.DatabaseError(verdict)
+        return Rows(str(self._directory), self._max_bytes, _LOCK_TIMEOUT_S)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 
-from cache_store.stores.base import Stored
+from cache_store.stores.base import Stored, named, new_generation
 
 
 class MemoryStore:
@@ -20,6 +20,7 @@ class MemoryStore:
         self._kept: OrderedDict[str, Stored] = OrderedDict()
         self._tagged: defaultdict[str, set[str]] = defaultdict(set)
         self._bytes = 0
+        self._generation = new_generation()
 
     def get(self, name: str) -> Stored | None:
         with self._lock:
@@ -32,17 +33,14 @@ class MemoryStore:
             self._kept.move_to_end(name)
             return stored
 
-    def put(self, name: str, stored: Stored) -> None:
+    def put(self, name: str, stored: Stored, generation: int | None = None) -> bool:
         with self._lock:
+            if generation not in (None, self._generation):
+                return False
             self._drop(name)
-            if len(stored.value) > self._max_bytes:
-                return
-            self._kept[name] = stored
-            self._bytes += len(stored.value)
-            for tag in stored.tags:
-                self._tagged[tag].add(name)
-            while self._bytes > self._max_bytes:
-                self._drop(next(iter(self._kept)))
+            if len(stored.value) <= self._max_bytes:
+                self._keep(name, stored)
+            return True
 
     def delete(self, name: str) -> None:
         with self._lock:
@@ -50,22 +48,39 @@ class MemoryStore:
 
     def forget(self, tag: str) -> int:
         with self._lock:
-            names = list(self._tagged.get(tag, ()))
-            for name in names:
+            self._generation = new_generation()
+            names = self._with(tag)
+            for name in list(names):
                 self._drop(name)
             return len(names)
 
     def clear(self) -> None:
         with self._lock:
+            self._generation = new_generation()
             self._kept.clear()
             self._tagged.clear()
             self._bytes = 0
 
+    def generation(self) -> int:
+        return self._generation
+
     def names(self, tag: str | None = None) -> Iterator[str]:
         with self._lock:
-            names = self._kept if tag is None else self._tagged.get(tag, ())
+            names = self._kept if tag is None else self._with(tag)
             now = self._now()
             return iter([name for name in names if self._kept[name].expires_at > now])
+
+    def touch(self, names: Iterable[str]) -> None:
+        with self._lock:
+            for name in names:
+                if name in self._kept:
+                    self._kept.move_to_end(name)
+
+    def sweep(self) -> None:
+        with self._lock:
+            now = self._now()
+            for name in [name for name, s in self._kept.items() if s.expires_at <= now]:
+                self._drop(name)
 
     def size(self) -> tuple[int, int]:
         with self._lock:
@@ -73,6 +88,20 @@ class MemoryStore:
 
     def close(self) -> None:
         self.clear()
+
+    def _keep(self, name: str, stored: Stored) -> None:
+        self._kept[name] = stored
+        self._bytes += len(stored.value)
+        for tag in stored.tags:
+            self._tagged[tag].add(name)
+        while self._bytes > self._max_bytes:
+            self._drop(next(iter(self._kept)))
+
+    def _with(self, tag: str) -> Collection[str]:
+        name = named(tag)
+        if name is not None:
+            return [name] if name in self._kept else []
+        return list(self._tagged.get(tag, ()))
 
     def _drop(self, name: str) -> None:
         stored = self._kept.pop(name, None)

@@ -1,31 +1,49 @@
-"""The rows of the disk store: a `diskcache.Cache` that cannot unpickle and knows many tags.
+"""The rows of the disk store: a `diskcache.Cache` with many tags, a generation, and its own order
+of eviction.
 
-Upstream unpickles rows that say they are pickles (CVE-2025-69872); whoever can write the file
-could run code. `BytesDisk` refuses such rows, as keys and as values.
+**Eviction** is GreedyDual-Size (Cao and Irani, 1997). A row's rank is `clock + seconds it saves
+per byte`; the lowest rank goes first, and the clock then stands at that rank. So a row that nobody
+asks for is overtaken by newer ones, and among rows of one age those that save least per byte go
+first. The rank lives in diskcache's `access_time`; reads write nothing, `touch` renews ranks in
+batches.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import diskcache
-from diskcache.core import MODE_BINARY, MODE_RAW
 
 from cache_store.errors import CorruptEntry
+from cache_store.stores.base import new_generation
+from cache_store.stores.bytes_disk import BytesDisk
 
 # diskcache keeps one tag per row; ours says [cost in seconds, tag, tag, ...] in JSON. `Tags` finds
 # rows by a hash of each tag: hash proposes, the tags in the row decide.
+_LAYOUT = 2  # of the database; another one is emptied
 _SCHEMA = (
     "CREATE TABLE IF NOT EXISTS Tags (tag INTEGER NOT NULL, entry INTEGER NOT NULL,"
     " PRIMARY KEY (tag, entry)) WITHOUT ROWID",
     "CREATE INDEX IF NOT EXISTS Tags_entry ON Tags (entry)",
     "CREATE TRIGGER IF NOT EXISTS Tags_delete AFTER DELETE ON Cache FOR EACH ROW"
     " BEGIN DELETE FROM Tags WHERE entry = OLD.rowid; END",
+    "CREATE TABLE IF NOT EXISTS State (name TEXT PRIMARY KEY, value) WITHOUT ROWID",
+    "INSERT OR IGNORE INTO State VALUES ('clock', 0.0)",
 )
-_PAGE = 500  # names read at once
+_POLICY = "seconds-per-byte"
+diskcache.EVICTION_POLICY[_POLICY] = {
+    "init": "CREATE INDEX IF NOT EXISTS Cache_access_time ON Cache (access_time)",
+    "get": None,
+    "cull": None,  # `Rows` does it
+}
+_PAGE = 500  # rows handled at once
+_ROW_BYTES = 700  # of names, tags and indexes beside a value; measured
+_EVICT_AT_ONCE = 20
 
 
 class Label(NamedTuple):
@@ -35,40 +53,30 @@ class Label(NamedTuple):
     tags: tuple[str, ...]
 
 
-class BytesDisk(diskcache.Disk):  # type: ignore[misc]  # diskcache has no types
-    """Keys are str, values are bytes; everything else is refused, on the way in and out."""
-
-    def put(self, key: Any) -> tuple[Any, bool]:
-        if type(key) is not str:
-            raise TypeError("keys are str")
-        return key, True
-
-    def get(self, key: Any, raw: bool) -> Any:
-        if not raw or type(key) is not str:
-            raise CorruptEntry("a pickled key was refused")
-        return key
-
-    def store(self, value: Any, read: bool, key: Any = diskcache.UNKNOWN) -> Any:
-        if type(value) is not bytes:
-            raise TypeError("values are bytes")
-        return super().store(value, False, key)
-
-    def fetch(self, mode: int, filename: str | None, value: Any, read: bool) -> Any:
-        if mode not in (MODE_RAW, MODE_BINARY):
-            raise CorruptEntry("a pickled value was refused")
-        fetched = super().fetch(mode, filename, value, False)
-        if type(fetched) is not bytes:
-            raise CorruptEntry("a value that is not bytes was refused")
-        return fetched
-
-
-class Rows(diskcache.Cache):  # type: ignore[misc]
+class Rows(diskcache.Cache):  # type: ignore[misc]  # diskcache has no types
     """The database of one directory. Raises what sqlite3, diskcache and the file system raise."""
 
-    def __init__(self, directory: str, **settings: Any) -> None:
-        super().__init__(directory, disk=BytesDisk, **settings)
+    def __init__(self, directory: str, max_bytes: int, timeout_s: float) -> None:
+        super().__init__(
+            directory,
+            disk=BytesDisk,
+            timeout=timeout_s,
+            eviction_policy=_POLICY,
+            cull_limit=0,  # `write` and `sweep` see to the budget and to what has ended
+            statistics=0,
+            sqlite_auto_vacuum=2,  # incremental: upstream's full one moves pages at each delete
+            sqlite_cache_size=2**11,  # pages, in each thread
+            sqlite_mmap_size=0,  # a file truncated by others must be an error, not a SIGBUS
+        )
+        self._max_bytes = max_bytes
+        ((layout,),) = self._sql("PRAGMA user_version").fetchall()
+        if layout != _LAYOUT:
+            self.clear()
+            self._sql_retry(f"PRAGMA user_version = {_LAYOUT}")
         for statement in _SCHEMA:
             self._sql_retry(statement)
+        first = ("generation", new_generation())
+        self._sql_retry("INSERT OR IGNORE INTO State VALUES (?, ?)", first)
 
     def read(self, name: str) -> tuple[bytes, float, Label] | None:
         """Value, end and label; None when there is no such row or it says no end."""
@@ -77,31 +85,49 @@ class Rows(diskcache.Cache):  # type: ignore[misc]
             return None
         return value, expires_at, _load(label)
 
-    def write(self, name: str, value: bytes, keep_s: float, label: Label) -> None:
-        """Row and tags in one transaction."""
-        with self._transact() as (sql, _):
+    def write(
+        self, name: str, value: bytes, keep_s: float, label: Label, generation: int | None
+    ) -> bool:
+        """Row and tags in one transaction; False when the generation is another one by now."""
+        if len(value) > self._max_bytes:
+            self.drop(name)
+            return True
+        with self._transact() as (sql, cleanup):
+            if generation not in (None, self.generation()):
+                return False
             self.set(name, value, expire=keep_s, tag=json.dumps([label.cost_s, *label.tags]))
             ((entry,),) = sql("SELECT rowid FROM Cache WHERE key = ? AND raw = 1", (name,))
             sql("DELETE FROM Tags WHERE entry = ?", (entry,))
             for tag in label.tags:
                 sql("INSERT OR IGNORE INTO Tags VALUES (?, ?)", (_hash(tag), entry))
+            self._rank(sql, entry, label.cost_s, len(value))
+            self._evict(sql, cleanup)
+        return True
 
-    def forget(self, tag: str) -> int:
-        """Delete every row with the tag in one transaction; how many there were."""
+    def generation(self) -> int:
+        ((value,),) = self._sql("SELECT value FROM State WHERE name = 'generation'").fetchall()
+        return int(value)
+
+    def renew(self) -> None:
+        """A new generation."""
+        self._sql("UPDATE State SET value = ? WHERE name = 'generation'", (new_generation(),))
+
+    def drop(self, name: str) -> int:
+        """Delete a row, ended or not; how many there were."""
         with self._transact() as (sql, cleanup):
-            found = [
-                (entry, filename)
-                for entry, filename, label in sql(
-                    "SELECT c.rowid, c.filename, c.tag FROM Tags t JOIN Cache c"
-                    " ON c.rowid = t.entry WHERE t.tag = ?",
-                    (_hash(tag),),
-                )
-                if tag in _tags(label)
-            ]
-            for entry, filename in found:
-                sql("DELETE FROM Cache WHERE rowid = ?", (entry,))
-                cleanup(filename)
-        return len(found)
+            found = sql("SELECT rowid, filename FROM Cache WHERE key = ? AND raw = 1", (name,))
+            return _delete(sql, cleanup, found.fetchall())
+
+    def drop_tagged(self, tag: str) -> int:
+        """Delete some rows with the tag, in one transaction; how many: 0 when there are none."""
+        select = (
+            "SELECT c.rowid, c.filename, c.tag FROM Tags t JOIN Cache c ON c.rowid = t.entry"
+            " WHERE t.tag = ?"
+        )
+        with self._transact() as (sql, cleanup):
+            cursor = sql(select, (_hash(tag),))
+            found = [(entry, filename) for entry, filename, label in cursor if tag in _tags(label)]
+            return _delete(sql, cleanup, found[:_PAGE])
 
     def names(self, tag: str | None, ends_after: float) -> Iterator[str]:
         """Names, page by page; no lock is held between pages."""
@@ -120,13 +146,65 @@ class Rows(diskcache.Cache):  # type: ignore[misc]
                 if type(name) is str and (tag is None or tag in _tags(label)):
                     yield name
 
+    def touch_all(self, names: Iterable[str]) -> None:
+        """Rank rows anew, in one transaction."""
+        select = "SELECT rowid, tag, max(size, length(value)) FROM Cache WHERE key = ? AND raw = 1"
+        with self._transact() as (sql, _):
+            for name in names:
+                for entry, label, size in sql(select, (name,)).fetchall():
+                    with suppress(CorruptEntry):
+                        self._rank(sql, entry, _load(label).cost_s, size or 0)
 
-def _tags(label: Any) -> tuple[str, ...]:
-    """The tags of a row; none when its label is not ours."""
-    try:
-        return _load(label).tags
-    except CorruptEntry:
-        return ()
+    def sweep(self) -> None:
+        """Remove ended rows and what exceeds the budget, and give free pages back."""
+        self.expire()
+        while True:
+            with self._transact() as (sql, cleanup):
+                if not self._evict(sql, cleanup):
+                    break  # each round is a transaction of its own: others may write in between
+        self._sql(f"PRAGMA incremental_vacuum({_PAGE})").fetchall()
+
+    def volume(self) -> int:
+        """Bytes in use: pages that are not free, and the files of large values."""
+        ((pages,),) = self._sql("PRAGMA page_count").fetchall()
+        ((free,),) = self._sql("PRAGMA freelist_count").fetchall()
+        return int(self._page_size * (pages - free) + self.reset("size"))
+
+    def abandon(self) -> None:
+        """End a transaction that an error left open: else this thread could never begin another."""
+        connection = getattr(self._local, "con", None)
+        if connection is not None and connection.in_transaction:
+            with suppress(sqlite3.Error):
+                connection.rollback()
+
+    def _rank(self, sql: Any, entry: int, cost_s: float, size: int) -> None:
+        sql(
+            "UPDATE Cache SET access_time = (SELECT value FROM State WHERE name = 'clock') + ?"
+            " WHERE rowid = ?",
+            (cost_s / (size + _ROW_BYTES), entry),
+        )
+
+    def _evict(self, sql: Any, cleanup: Any) -> bool:
+        """Delete some of the lowest rank while the budget is exceeded; whether any went."""
+        select = "SELECT rowid, filename, access_time FROM Cache ORDER BY access_time LIMIT ?"
+        went = False
+        for _ in range(_PAGE // _EVICT_AT_ONCE):
+            if self.volume() <= self._max_bytes:
+                break
+            lowest = sql(select, (_EVICT_AT_ONCE,)).fetchall()
+            if not lowest:
+                break
+            _delete(sql, cleanup, [row[:2] for row in lowest])
+            sql("UPDATE State SET value = ? WHERE name = 'clock'", (lowest[-1][2],))
+            went = True
+        return went
+
+
+def _delete(sql: Any, cleanup: Any, rows: list[tuple[int, str | None]]) -> int:
+    for entry, filename in rows:
+        sql("DELETE FROM Cache WHERE rowid = ?", (entry,))
+        cleanup(filename)
+    return len(rows)
 
 
 def _hash(tag: str) -> int:
@@ -141,3 +219,11 @@ def _load(label: Any) -> Label:
         return Label(float(cost_s), tuple(str(tag) for tag in tags))
     except (ValueError, TypeError) as error:
         raise CorruptEntry(f"a row's label is not ours: {error}") from error
+
+
+def _tags(label: Any) -> tuple[str, ...]:
+    """The tags of a row; none when its label is not ours."""
+    try:
+        return _load(label).tags
+    except CorruptEntry:
+        return ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Iterator
 from typing import ParamSpec, TypeVar
 
@@ -18,30 +19,59 @@ T = TypeVar("T")
 class TieredStore:
     """Reads L1, then L2 (and promotes with the entry's own end); writes through to both.
 
-    Nothing here raises: a tier that fails is left out of that call, `faults` counts it, and the
-    first failure in a row is logged.
+    Where there is an L2, everything in L1 belongs to one generation of it. Before L1 is read that
+    generation is compared, so that what another process forgot is not served from here. While L2
+    cannot be asked, L1 is served as it is.
+
+    Only `forget` and `clear` raise (StoreUnavailable, after all tiers were tried): who asks for
+    that must know when it was not done. Everything else leaves a tier that fails out of the call;
+    `faults` counts it, and the first failure in a row is logged.
     """
 
     def __init__(self, l1: Store, l2: Store | None) -> None:
         self._l1 = l1
+        self._l2 = l2
         self._tiers = {Tier.L1: l1} | ({Tier.L2: l2} if l2 is not None else {})
         self._failing: set[Tier] = set()
+        self._lock = threading.Lock()  # over the generation of L1 and what is put into it
+        self._noted: int | None = None
         self.faults = 0
 
     def locate(self, name: str) -> tuple[bytes, Tier] | None:
         """The value and where it was found."""
-        for tier, store in self._tiers.items():
-            stored = self._try(tier, self._read, store, name)
-            if stored is not None:
-                if store is not self._l1:
-                    self._try(Tier.L1, self._l1.put, name, stored)
-                return stored.value, tier
-        return None
+        generation = self._note()
+        stored = self._try(Tier.L1, self._read, self._l1, name)
+        if stored is not None:
+            if self._l2 is not None and generation is not None:
+                self._try(Tier.L2, self._l2.touch, (name,))
+            return stored.value, Tier.L1
+        if self._l2 is None or generation is None:
+            return None
+        stored = self._try(Tier.L2, self._read, self._l2, name)
+        if stored is None:
+            return None
+        self._put_l1(name, stored, generation)
+        return stored.value, Tier.L2
 
-    def put(self, name: str, stored: Stored) -> bool:
-        """Write to every tier. True when at least one took it."""
-        took = [self._try(t, self._write, s, name, stored) for t, s in self._tiers.items()]
-        return any(took)
+    def generation(self) -> int | None:
+        """What `put` is told by work that begins now. None: it cannot be known."""
+        return self._note() if self._l2 is not None else self._l1.generation()
+
+    def put(self, name: str, stored: Stored, generation: int | None = None) -> bool:
+        """Write to every tier. True when at least one took it.
+
+        False also when anything was forgotten since `generation`.
+        """
+        if self._l2 is None:
+            return self._try(Tier.L1, self._l1.put, name, stored, generation) or False
+        if generation is None:
+            generation = self._note()
+        took_l2 = None  # L2 is out
+        if generation is not None:
+            took_l2 = self._try(Tier.L2, self._l2.put, name, stored, generation)
+        if took_l2 is False:  # something was forgotten meanwhile
+            return False
+        return self._put_l1(name, stored, generation) or bool(took_l2)
 
     def delete(self, name: str) -> None:
         for tier, store in self._tiers.items():
@@ -49,11 +79,15 @@ class TieredStore:
 
     def forget(self, tag: str) -> int:
         """Forget every value with the tag in every tier; how many the largest tier had."""
-        return max(self._try(t, s.forget, tag) or 0 for t, s in self._tiers.items())
+        counts = [self._try(t, s.forget, tag) for t, s in reversed(self._tiers.items())]
+        if None in counts:
+            raise StoreUnavailable("a store cannot be reached, and may still hold what it had")
+        return max(count or 0 for count in counts)
 
     def clear(self) -> None:
-        for tier, store in self._tiers.items():
-            self._try(tier, store.clear)
+        done = [self._try(t, self._clear, s) for t, s in reversed(self._tiers.items())]
+        if None in done:
+            raise StoreUnavailable("a store cannot be reached, and may still hold what it had")
 
     def names(self, tag: str | None = None) -> Iterator[str]:
         """Names in the last tier that answers; without a second tier, in memory."""
@@ -77,6 +111,26 @@ class TieredStore:
         for tier, store in self._tiers.items():
             self._try(tier, store.close)
 
+    def _note(self) -> int | None:
+        """L2's generation, once L1 holds nothing of another one; None without L2 or while it is
+        out."""
+        if self._l2 is None:
+            return None
+        now = self._try(Tier.L2, self._l2.generation)
+        if now is not None and now != self._noted:
+            with self._lock:
+                if self._noted is not None:
+                    self._try(Tier.L1, self._l1.clear)
+                self._noted = now
+        return now
+
+    def _put_l1(self, name: str, stored: Stored, generation: int | None) -> bool:
+        """A value of a generation; not put when L1 has moved on to another one."""
+        with self._lock:
+            if generation not in (None, self._noted):
+                return False
+            return self._try(Tier.L1, self._l1.put, name, stored) or False
+
     def _read(self, store: Store, name: str) -> Stored | None:
         try:
             return store.get(name)
@@ -86,8 +140,8 @@ class TieredStore:
             store.delete(name)
             return None
 
-    def _write(self, store: Store, name: str, stored: Stored) -> bool:
-        store.put(name, stored)
+    def _clear(self, store: Store) -> bool:
+        store.clear()
         return True
 
     def _try(self, tier: Tier, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:

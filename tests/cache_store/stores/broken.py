@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 from cache_store.errors import StoreUnavailable
@@ -24,8 +24,8 @@ class BreakableStore:
     def get(self, name: str) -> Stored | None:
         return self._try(lambda: self._inner.get(name))
 
-    def put(self, name: str, stored: Stored) -> None:
-        self._try(lambda: self._inner.put(name, stored))
+    def put(self, name: str, stored: Stored, generation: int | None = None) -> bool:
+        return self._try(lambda: self._inner.put(name, stored, generation))
 
     def delete(self, name: str) -> None:
         self._try(lambda: self._inner.delete(name))
@@ -38,6 +38,15 @@ class BreakableStore:
 
     def clear(self) -> None:
         self._try(self._inner.clear)
+
+    def generation(self) -> int:
+        return self._try(self._inner.generation)
+
+    def touch(self, names: Iterable[str]) -> None:
+        self._try(lambda: self._inner.touch(names))
+
+    def sweep(self) -> None:
+        self._try(self._inner.sweep)
 
     def size(self) -> tuple[int, int]:
         return self._try(self._inner.size)

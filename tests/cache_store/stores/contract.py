@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from cache_store.stores.base import Store, Stored
+from cache_store.stores.base import Store, Stored, name_tag
 
 ODD_NAMES = ["", " ", "a:b:c", "a\nb", "a\0b", "%", "'; DROP TABLE Cache; --", "猫", "x" * 10_000]
 ODD_VALUES = [
@@ -190,6 +190,64 @@ class StoreContract(ABC):
         store.clear()
         assert list(store.names("tag")) == list(store.names()) == []
         assert store.forget("tag") == 0
+
+    def test_a_name_is_a_tag_of_its_one_value(self, store: Store) -> None:
+        store.put("a", lasting(b"1", 100, "tag"))
+        store.put("b", lasting(b"2", 100, "name:x"))
+        assert list(store.names(name_tag("a"))) == ["a"]
+        assert store.forget(name_tag("a")) == 1
+        assert store.forget(name_tag("a")) == 0
+        assert list(store.names()) == ["b"]
+
+    def test_forgetting_changes_the_generation_and_nothing_else_does(self, store: Store) -> None:
+        first = store.generation()
+        store.put("a", lasting(b"1", 100, "tag"))
+        store.put("b", lasting(b"2"))
+        store.delete("b")
+        store.touch(["a", "absent"])
+        store.sweep()
+        assert store.generation() == first
+        seen = {first}
+        for forget in (
+            lambda: store.forget("absent"),
+            lambda: store.forget("tag"),
+            lambda: store.forget(name_tag("b")),
+            store.clear,
+        ):
+            forget()
+            assert store.generation() not in seen
+            seen.add(store.generation())
+
+    def test_a_put_of_an_earlier_generation_is_refused(self, store: Store) -> None:
+        before = store.generation()
+        assert store.put("a", lasting(b"1"), before)
+        store.forget("anything")
+        assert not store.put("a", lasting(b"2"), before)
+        assert not store.put("b", lasting(b"2"), before)
+        assert store.get("b") is None
+        found = store.get("a")
+        assert found is not None
+        assert found.value == b"1"
+        assert store.put("b", lasting(b"3"), store.generation())
+        assert store.put("c", lasting(b"3"))
+        assert sorted(store.names()) == ["a", "b", "c"]
+
+    def test_many_values_of_a_tag_are_forgotten_ended_ones_too(self, store: Store) -> None:
+        for number in range(1300):
+            store.put(f"n{number}", lasting(b"x", 0.2 if number < 10 else 100, "tag"))
+        store.put("other", lasting(b"x"))
+        time.sleep(0.25)
+        assert 1290 <= store.forget("tag") <= 1300
+        assert list(store.names()) == ["other"]
+        assert store.forget("tag") == 0
+
+    def test_a_sweep_leaves_what_has_not_ended(self, store: Store) -> None:
+        store.put("ended", lasting(b"x" * 40_000, 0.1, "tag"))
+        store.put("kept", lasting(b"x", 100, "tag"))
+        time.sleep(0.15)
+        store.sweep()
+        assert store.size()[0] == 1
+        assert list(store.names()) == ["kept"]
 
     def test_many_threads_never_see_another_names_value(
         self, store: Store, repetitions: Callable[[int], int]

@@ -1,0 +1,198 @@
+"""Writes leave the path of the request: a store whose `put` returns at once."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
+
+from cache_store.errors import StoreUnavailable
+from cache_store.stores.base import Store, Stored, name_tag
+
+log = logging.getLogger(__name__)
+
+_TOUCH_EVERY_S = 5.0
+_SWEEP_EVERY_S = 60.0
+_MAX_TOUCHES = 10_000
+_CLOSE_S = 10.0
+_SETTLE_S = 0.5  # how long a count of entries waits for pending writes
+_FORGET_S = 5.0  # how long forgetting does, before it drops what is still pending
+
+
+class _Pending(NamedTuple):
+    stored: Stored
+    generation: int | None
+
+
+class WriteBehind:
+    """A store before another: one thread writes what was put, and what was put is found at once.
+
+    When more is pending than `max_pending` or `max_bytes`, the oldest is dropped and counted;
+    nobody waits. What the inner store refuses is lost and counted too. The same thread passes on
+    touches in batches, and sweeps.
+    """
+
+    def __init__(self, inner: Store, max_pending: int = 1000, max_bytes: int = 32 * 2**20) -> None:
+        self._inner = inner
+        self._max_pending = max_pending
+        self._max_bytes = max_bytes
+        self._changed = threading.Condition()
+        self._pending: OrderedDict[str, _Pending] = OrderedDict()
+        self._bytes = 0
+        self._used: dict[str, None] = {}
+        self._writing = threading.Lock()  # held while a value is on its way to the inner store
+        self._closing = False
+        self._failing = False
+        self.dropped = 0  # never written, since too many others were waiting
+        self.failed = 0  # calls of the background that the inner store refused
+        self._thread = threading.Thread(target=self._work, name="write-behind", daemon=True)
+        self._thread.start()
+
+    def get(self, name: str) -> Stored | None:
+        pending = self._pending.get(name)
+        if pending is not None:
+            outdated = pending.generation not in (None, self._inner.generation())
+            ended = pending.stored.expires_at <= time.time()
+            return None if outdated or ended else pending.stored
+        stored = self._inner.get(name)
+        if stored is not None:
+            self.touch((name,))
+        return stored
+
+    def put(self, name: str, stored: Stored, generation: int | None = None) -> bool:
+        if generation not in (None, self._inner.generation()):
+            return False
+        with self._changed:
+            self._remove(name)
+            self._pending[name] = _Pending(stored, generation)
+            self._bytes += len(stored.value)
+            while len(self._pending) > self._max_pending or self._bytes > self._max_bytes:
+                self._remove(next(iter(self._pending)))
+                self.dropped += 1
+            self._changed.notify_all()
+        return True
+
+    def delete(self, name: str) -> None:
+        with self._writing:
+            with self._changed:
+                self._remove(name)
+            self._inner.delete(name)
+
+    def forget(self, tag: str) -> int:
+        self.flush(_FORGET_S)  # what is not forgotten should not be lost with the rest
+        return self._inner.forget(tag) + self._drop_outdated(tag)
+
+    def clear(self) -> None:
+        self._inner.clear()
+        self._drop_outdated("")
+
+    def generation(self) -> int:
+        return self._inner.generation()
+
+    def names(self, tag: str | None = None) -> Iterator[str]:
+        with self._changed:
+            now, waiting = time.time(), list(self._pending.items())
+        pending = {
+            name
+            for name, (stored, _) in waiting
+            if stored.expires_at > now and tag in (None, name_tag(name), *stored.tags)
+        }
+        yield from pending
+        yield from (name for name in self._inner.names(tag) if name not in pending)
+
+    def touch(self, names: Iterable[str]) -> None:
+        used = self._used
+        for name in names:
+            if len(used) < _MAX_TOUCHES:
+                used[name] = None
+
+    def sweep(self) -> None:
+        self._inner.sweep()
+
+    def size(self) -> tuple[int, int]:
+        self.flush(_SETTLE_S)
+        return self._inner.size()
+
+    def flush(self, timeout_s: float) -> bool:
+        """Wait until nothing is pending; False when that took too long."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._pending, timeout_s)
+
+    def close(self) -> None:
+        """Write what is pending, for some seconds at most, and close the inner store."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+        if not self.flush(_CLOSE_S):
+            with self._changed:
+                log.warning("%d answers were not written before the end", len(self._pending))
+                self.dropped += len(self._pending)
+                self._pending.clear()
+                self._bytes = 0
+        self._thread.join()
+        self._inner.close()
+
+    def _work(self) -> None:
+        touch_at = time.monotonic() + _TOUCH_EVERY_S
+        sweep_at = time.monotonic() + _SWEEP_EVERY_S
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._pending or self._closing, 1.0)
+                if self._closing and not self._pending:
+                    break
+            self._write_oldest()
+            now = time.monotonic()
+            if now >= touch_at:
+                self._pass_on_touches()
+                touch_at = now + _TOUCH_EVERY_S
+            if now >= sweep_at:
+                self._try(self._inner.sweep)
+                sweep_at = now + _SWEEP_EVERY_S
+        self._pass_on_touches()
+
+    def _write_oldest(self) -> None:
+        with self._writing:
+            with self._changed:
+                if not self._pending:
+                    return
+                name, pending = next(iter(self._pending.items()))
+            self._try(lambda: self._inner.put(name, pending.stored, pending.generation))
+            with self._changed:
+                if self._pending.get(name) is pending:
+                    self._remove(name)
+                self._changed.notify_all()
+
+    def _pass_on_touches(self) -> None:
+        used, self._used = self._used, {}
+        if used:
+            self._try(lambda: self._inner.touch(used))
+
+    def _try(self, call: Callable[[], object]) -> None:
+        try:
+            call()
+        except StoreUnavailable as error:
+            self.failed += 1
+            if not self._failing:
+                log.warning("an answer was not written: %s", error)
+            self._failing = True
+        else:
+            self._failing = False
+
+    def _remove(self, name: str) -> None:
+        pending = self._pending.pop(name, None)
+        if pending is not None:
+            self._bytes -= len(pending.stored.value)
+
+    def _drop_outdated(self, tag: str) -> int:
+        """Drop what was put before the last forget: the inner store would refuse it or, where no
+        generation is named, keep it. How many had the tag."""
+        generation = self._inner.generation()
+        with self._writing, self._changed:
+            outdated = {n: p for n, p in self._pending.items() if p.generation != generation}
+            for name in outdated:
+                self._remove(name)
+                self.dropped += 1
+        return sum(tag in (name_tag(n), *p.stored.tags) for n, p in outdated.items())
