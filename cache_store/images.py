@@ -12,14 +12,13 @@ from functools import lru_cache
 from typing import IO, cast
 
 import numpy as np
-import PIL
 from PIL import Image, ImageCms
 
+from cache_store import formats
 from cache_store.errors import InvalidPicture, PictureTooLarge
 
 VERSION = 2  # of the canonical form: a change here makes every remembered digest stale
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "PPM")  # JPEG opens MPO too
-DECODERS = f"{VERSION}/{PIL.__version__}"  # another decoder may round another way
+DECODERS = f"{VERSION}/{formats.DECODERS}"
 
 _ORIENTATION = 0x0112
 _TURN_UPRIGHT = {  # EXIF 2.32, tag 0x0112
@@ -54,7 +53,7 @@ def canonicalise(image: Image.Image) -> Image.Image:
 
     The given picture is taken over: it may be changed, and may be the result.
     """
-    frames = getattr(image, "n_frames", 1)
+    frames = 1 if image.format in formats.STILLS else getattr(image, "n_frames", 1)
     if frames > 1:
         image.seek(0)
     image.load()
@@ -94,10 +93,12 @@ class _Hasher:
 
 def _open(data: bytes, max_pixels: int) -> Image.Image:
     try:
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        image = Image.open(io.BytesIO(data), formats=formats.FORMATS)
     except _OVERSIZE as error:  # Pillow's own limits, far above ours
         raise PictureTooLarge(0, 0, max_pixels) from error
     except Exception as error:  # header parsers raise nearly everything on hostile bytes
+        if formats.looks_like_heic(data) and "HEIF" not in formats.FORMATS:
+            raise InvalidPicture("HEIC needs an extra: pip install 'qwen-ui[heic]'") from error
         raise InvalidPicture(f"{type(error).__name__}: {error}") from error
     if image.width * image.height > max_pixels:
         raise PictureTooLarge(image.width, image.height, max_pixels)
@@ -129,11 +130,13 @@ def _eight_bits(image: Image.Image) -> Image.Image:
 
 
 def _on_white(image: Image.Image) -> Image.Image:
+    """Opaque, in the colours of its profile: RGB, CMYK or grey."""
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
         rgba = image.convert("RGBA")
         white = Image.new("RGBA", rgba.size, "white")
-        return Image.alpha_composite(white, rgba).convert("RGB")
-    return image if image.mode in ("RGB", "CMYK") else image.convert("RGB")
+        laid = Image.alpha_composite(white, rgba).convert("RGB")
+        return laid.getchannel(0) if image.mode in ("L", "LA", "La") else laid
+    return image if image.mode in ("RGB", "CMYK", "L") else image.convert("RGB")
 
 
 @lru_cache(maxsize=32)
@@ -153,7 +156,9 @@ def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
     if profile:
         try:
             source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-            if image.mode == "CMYK" or not _is_srgb(profile):
+            if image.mode == "L" and source.profile.xcolor_space.strip() != "GRAY":
+                image = image.convert("RGB")  # a grey picture under a colour profile
+            if image.mode != "RGB" or not _is_srgb(profile):
                 converted = ImageCms.profileToProfile(image, source, _SRGB, outputMode="RGB")
                 return cast(Image.Image, converted)
         except (ImageCms.PyCMSError, OSError, ValueError):

@@ -65,3 +65,26 @@ def chunk(name: bytes, data: bytes) -> bytes:
 def with_comment(jpeg: bytes, comment: bytes) -> bytes:
     """Other bytes, equal pixels: a comment segment after the first marker."""
     return jpeg[:2] + b"\xff\xfe" + struct.pack(">H", len(comment) + 2) + comment + jpeg[2:]
+
+
+def grey_profile(gamma: float) -> bytes:
+    """A colour profile for grey pictures (ICC.1:2010): one curve, nothing else."""
+
+    def fixed(value: float) -> bytes:
+        return struct.pack(">i", round(value * 65536))
+
+    white = fixed(0.9642) + fixed(1) + fixed(0.8249)
+    name = b"grey of a test\0"
+    tags = {
+        b"desc": b"desc" + bytes(4) + struct.pack(">I", len(name)) + name + bytes(78),
+        b"cprt": b"text" + bytes(4) + b"none\0",
+        b"wtpt": b"XYZ " + bytes(4) + white,
+        b"kTRC": b"curv" + bytes(4) + struct.pack(">IH", 1, round(gamma * 256)),
+    }
+    table, body = struct.pack(">I", len(tags)), b""
+    for tag, data in tags.items():
+        table += tag + struct.pack(">II", 132 + 12 * len(tags) + len(body), len(data))
+        body += data + bytes(-len(data) % 4)
+    size = struct.pack(">I", 128 + len(table) + len(body))
+    head = size + b"lcms\2\x20\0\0mntrGRAYXYZ " + bytes(12) + b"acsp" + bytes(28) + white
+    return head + bytes(128 - len(head)) + table + body

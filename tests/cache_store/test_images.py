@@ -13,15 +13,17 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import PIL
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image, ImageCms, ImageFile, ImageOps
+from PIL import Image, ImageCms, ImageFile, ImageOps, features
 
-from cache_store import images
+from cache_store import formats, images
 from cache_store.errors import InvalidPicture, PictureTooLarge
-from cache_store.images import FORMATS, canonicalise, decode, digest
-from tests.pictures import chunk, exif, photo, png, saved, turned, with_comment
+from cache_store.formats import FORMATS
+from cache_store.images import canonicalise, decode, digest
+from tests.pictures import chunk, exif, grey_profile, photo, png, saved, turned, with_comment
 
 MAX_PIXELS = 2**24
 
@@ -63,6 +65,20 @@ def test_all_eight_orientations_of_a_tiff_become_the_upright_picture(orientation
     upright = photo()
     found = decode(turned(upright, orientation, "TIFF"), MAX_PIXELS)
     assert found.tobytes() == upright.tobytes()
+
+
+@pytest.mark.parametrize("kind", ["AVIF", "HEIF"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_all_eight_orientations_of_avif_and_heic_become_upright(
+    kind: str, orientation: int
+) -> None:
+    if kind == "HEIF":
+        pytest.importorskip("pillow_heif", reason="the extra `heic` is not installed")
+    upright = photo(64, 48)
+    found = decode(turned(upright, orientation, kind, quality=95), MAX_PIXELS)
+    assert found.size == upright.size
+    far = np.abs(np.asarray(found, dtype=float) - np.asarray(upright, dtype=float)).mean()
+    assert far < 12  # both formats lose a little; a picture that lies differs by more than 40
 
 
 @pytest.mark.parametrize("orientation", [0, 9, 255, 65535])
@@ -364,6 +380,31 @@ def test_a_truncated_or_ill_fitting_profile_is_ignored(
     assert digest_of(saved(photo(), icc_profile=profile("LAB"))) == digest_of(saved(photo()))
 
 
+def test_a_grey_profile_is_applied_to_a_grey_picture() -> None:
+    grey = Image.linear_gradient("L").resize((32, 32))
+    tagged = saved(grey, icc_profile=grey_profile(gamma=1.0))
+    found = np.asarray(decode(tagged, MAX_PIXELS), dtype=float)
+    linear = np.asarray(grey, dtype=float) / 255  # IEC 61966-2-1: linear light to sRGB
+    wanted = np.where(linear < 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+    bright = linear > 0.125  # darker, LittleCMS interpolates coarsely
+    assert np.abs(found - 255 * wanted[..., None])[bright].max() <= 2
+    assert digest_of(tagged) != digest_of(saved(grey))
+
+
+def test_a_grey_profile_is_applied_under_transparency_too() -> None:
+    dark = Image.new("LA", (4, 4), (64, 255))
+    with_profile = pixels(saved(dark, icc_profile=grey_profile(gamma=1.0)))
+    assert set(with_profile) == set(
+        pixels(saved(dark.convert("L"), icc_profile=grey_profile(gamma=1.0)))
+    )
+    assert with_profile[0][0] > 130
+
+
+def test_a_colour_profile_on_a_grey_picture_keeps_it_grey() -> None:
+    found = pixels(saved(photo().convert("L"), icc_profile=profile("sRGB")))
+    assert found == pixels(saved(photo().convert("L")))
+
+
 # --- animations --------------------------------------------------------------------------------
 
 
@@ -382,6 +423,82 @@ def test_an_animation_shows_its_first_frame_and_is_not_the_still(
     assert one.tobytes() == other.tobytes()
     assert (one.info["frames"], other.info["frames"]) == (1, 2)
     assert digest(one) != digest(other)
+
+
+def test_animations_that_share_their_first_frame_share_a_digest_that_says_so() -> None:
+    """The model gets the first frame only, so its answer is the same; a still stays apart."""
+    first = photo(seed=1)
+    films = [saved(first, save_all=True, append_images=[photo(seed=n)]) for n in (2, 3)]
+    assert films[0] != films[1]
+    one, other = (decode(film, MAX_PIXELS) for film in films)
+    assert one.tobytes() == other.tobytes() == first.tobytes()
+    still = hashlib.sha256(saved(first, "PPM")).hexdigest()
+    moving = hashlib.sha256(b"first frame\n" + saved(first, "PPM")).hexdigest()
+    assert digest(one) == digest(other) == moving != still
+
+
+def test_the_animations_of_the_odd_folder_share_a_digest_only_with_equal_first_frames(
+    data_dir: Path,
+) -> None:
+    by_digest: dict[str, set[bytes]] = {}
+    films = 0
+    for path in sorted((data_dir / "images" / "odd").iterdir()):
+        with contextlib.suppress(InvalidPicture):
+            found = decode(path.read_bytes(), MAX_PIXELS)
+            films += found.info["frames"] > 1
+            seen = by_digest.setdefault(digest(found), set())
+            seen.add(b"%d %d %d " % (*found.size, found.info["frames"] > 1) + found.tobytes())
+    assert films > 50
+    assert all(len(pictures) == 1 for pictures in by_digest.values())
+
+
+def test_a_photo_with_a_preview_behind_it_is_a_still() -> None:
+    """MPO: cameras put a second eye or a gain map behind the JPEG that viewers show."""
+    both = saved(photo(), "MPO", save_all=True, append_images=[photo(seed=1)])
+    with Image.open(io.BytesIO(both)) as opened:
+        assert (opened.format, opened.n_frames) == ("MPO", 2)  # type: ignore[attr-defined]
+    found = decode(both, MAX_PIXELS)
+    assert found.info["frames"] == 1
+    assert digest(found) == digest_of(saved(photo(), "JPEG"))
+
+
+# --- HEIC --------------------------------------------------------------------------------------
+
+
+def test_the_primary_picture_of_a_heic_is_shown_wherever_it_lies() -> None:
+    pytest.importorskip("pillow_heif", reason="the extra `heic` is not installed")
+    first, second = photo(64, 48, seed=1), photo(64, 48, seed=2)
+    both = saved(first, "HEIF", save_all=True, append_images=[second], primary_index=1)
+    found = decode(both, MAX_PIXELS)
+    assert found.info["frames"] == 1
+    assert digest(found) == digest_of(saved(second, "HEIF"))
+    assert digest(found) != digest_of(saved(first, "HEIF"))
+
+
+def test_a_heic_without_the_extra_is_refused_with_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(formats, "FORMATS", tuple(kind for kind in FORMATS if kind != "HEIF"))
+    for brand in (b"heic", b"heix", b"mif1"):
+        data = b"\0\0\0\x18ftyp" + brand + b"\0\0\0\0mif1heic" + bytes(64)
+        with pytest.raises(InvalidPicture, match=r"pip install 'qwen-ui\[heic\]'"):
+            decode(data, MAX_PIXELS)
+    assert decode(saved(photo(), "AVIF"), MAX_PIXELS).size == photo().size
+
+
+def test_the_bytes_of_a_file_decide_its_kind() -> None:
+    """Phones send HEIC as image/jpeg and `.jpg`; nothing here is told a name or a MIME type."""
+    assert formats.looks_like_heic(b"\0\0\0\x18ftypheic")
+    for other in (b"", b"ftypheic", saved(photo(), "JPEG"), saved(photo(), "AVIF")):
+        assert not formats.looks_like_heic(other)
+
+
+def test_the_remembered_digests_name_every_decoder() -> None:
+    named = images.DECODERS.split("/")
+    assert named[0] == str(images.VERSION)
+    assert named[1] == PIL.__version__
+    for library in ("libjpeg_turbo", "webp", "avif", "libtiff", "littlecms2"):
+        assert str(features.version(library)) in named
 
 
 def test_the_first_frame_is_shown_when_another_was_read_before() -> None:
@@ -530,6 +647,24 @@ def test_the_turned_portraits_of_the_odd_folder_are_upright(
     assert found.size == wanted.size
     near = np.abs(np.asarray(found, dtype=float) - np.asarray(wanted, dtype=float)).mean()
     assert near < 12
+
+
+def test_every_picture_of_the_data_is_decoded_the_same_way_twice(data_dir: Path) -> None:
+    folder = data_dir / "images"
+    seen = 0
+    for path in sorted(folder.rglob("*.*")):
+        data = path.read_bytes()
+        with contextlib.suppress(InvalidPicture):
+            found = decode(data, 2**26)
+            assert (found.mode, digest(found)) == ("RGB", digest_of(data))
+            assert digest_of(saved(found, compress_level=1)) == digest(_as_still(found))
+            seen += 1
+    assert seen == 142
+
+
+def _as_still(image: Image.Image) -> Image.Image:
+    image.info["frames"] = 1
+    return image
 
 
 # --- threads -----------------------------------------------------------------------------------
