@@ -19,6 +19,7 @@ from pathlib import Path
 from cache_store import codec
 from cache_store.database import Database
 from cache_store.errors import CorruptEntry, StoreUnavailable
+from cache_store.explain import Explanation, explain
 from cache_store.housekeeping import Stale, count_stale, forget_older
 from cache_store.keys import make_key
 from cache_store.memo import DigestMemo
@@ -132,6 +133,10 @@ class ResponseCache:
         """How many answers of a model an upgrade to `fingerprint` would leave unused. Reads them
         all and changes nothing."""
         return count_stale(self._store, model, fingerprint)
+
+    def explain(self, query: CacheQuery) -> Explanation | None:
+        """Why this query misses: the nearest entry and what is different. Reads many entries."""
+        return explain(query, self._store, self._now(), _serves)
 
     def clear(self) -> None:
         """Forget every answer; statistics stay. Raises StoreUnavailable as `forget` does."""

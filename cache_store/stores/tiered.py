@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import ParamSpec, TypeVar
 
 from cache_store.errors import CorruptEntry, StoreUnavailable
@@ -89,10 +90,14 @@ class TieredStore:
         if None in done:
             raise StoreUnavailable("a store cannot be reached, and may still hold what it had")
 
-    def names(self, tag: str | None = None) -> Iterator[str]:
+    def names(self, tag: str | None = None, limit: int | None = None) -> Iterator[str]:
         """Names in the last tier that answers; without a second tier, in memory."""
+
+        def some(store: Store) -> list[str]:
+            return list(islice(store.names(tag), limit))
+
         for tier in reversed(self._tiers):
-            names = self._try(tier, lambda store: list(store.names(tag)), self._tiers[tier])
+            names = self._try(tier, some, self._tiers[tier])
             if names is not None:
                 return iter(names)
         return iter(())

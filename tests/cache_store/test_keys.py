@@ -91,6 +91,52 @@ def test_one_changed_field_changes_the_key(base: CacheQuery, text: str) -> None:
     assert key(replace(base, sampling={**base.sampling, "new": text})) != key(base)
 
 
+@st.composite
+def neighbours(draw: st.DrawFn) -> tuple[CacheQuery, CacheQuery]:
+    """Two queries that differ in one field, or in the border between two neighbouring fields."""
+    base = draw(queries)
+    at = draw(st.integers(0, len(base.turns) - 1))
+    turn = base.turns[at]
+    here = draw(st.integers(0, len(turn.parts) - 1))
+    part = turn.parts[here]
+    before, after = turn.parts[:here], turn.parts[here + 1 :]
+
+    def with_turns(*turns: Turn) -> CacheQuery:
+        return replace(base, turns=(*base.turns[:at], *turns, *base.turns[at + 1 :]))
+
+    def with_parts(*parts: TextPart | ImagePart) -> CacheQuery:
+        return with_turns(replace(turn, parts=(*before, *parts, *after)))
+
+    text = part.text if isinstance(part, TextPart) else part.digest
+    cut = draw(st.integers(0, len(text)))
+    other_kind = ImagePart(text) if isinstance(part, TextPart) else TextPart(text)
+    changed = [
+        *(replace(base, **{f: draw(texts)}) for f in ("model", "fingerprint", "namespace")),  # type: ignore[arg-type]
+        replace(base, model=base.model + base.fingerprint, fingerprint=""),  # moved borders
+        replace(base, namespace="", model=base.namespace + base.model),
+        replace(base, sampling={**base.sampling, "seed": draw(scalars)}),
+        with_turns(replace(turn, role=draw(st.sampled_from(["system", "user", "assistant"])))),
+        with_turns(Turn(turn.role, turn.parts[: here + 1]), Turn(turn.role, after)),
+        with_parts(type(part)(draw(texts))),
+        with_parts(other_kind),
+        with_parts(type(part)(text[:cut]), type(part)(text[cut:])),
+        with_parts(part, part),
+        with_turns(replace(turn, parts=turn.parts[::-1])),
+        replace(base, turns=base.turns[::-1]),
+    ]
+    if len(base.turns) > 1:
+        changed.append(replace(base, turns=base.turns[1:]))
+    return base, draw(st.sampled_from(changed))
+
+
+@given(neighbours())
+def test_any_single_change_and_any_moved_border_changes_the_key(
+    pair: tuple[CacheQuery, CacheQuery],
+) -> None:
+    base, changed = pair
+    assert (key(base) == key(changed)) == (as_data(base) == as_data(changed))
+
+
 @pytest.mark.parametrize(
     ("one", "other"),
     [
