@@ -23,6 +23,7 @@ from cache_store.explain import Explanation, explain
 from cache_store.housekeeping import Stale, count_stale, forget_older
 from cache_store.keys import make_key
 from cache_store.memo import DigestMemo
+from cache_store.similar import SimilarQuestions
 from cache_store.stats import StatsRecorder
 from cache_store.stores.base import Store, Stored
 from cache_store.stores.memory import MemoryStore
@@ -63,6 +64,7 @@ class ResponseCache:
         self._policy = policy
         self._now = now
         self._stats = StatsRecorder(database, now)
+        self._similar = SimilarQuestions(store)
         self.memo = DigestMemo(database)
 
     def lookup(self, query: CacheQuery) -> Lookup:
@@ -75,7 +77,8 @@ class ResponseCache:
         self._stats.looked_up(not isinstance(found, str), took)
         if isinstance(found, str):
             self._stats.add(misses=1)
-            return Miss(key, took, found, generation)
+            similar = self._similar.suggest(key.scope, query, self._now())
+            return Miss(key, took, found, generation, similar)
         entry, tier = found
         now, answer = self._now(), entry.answer
         self._stats.add(
@@ -111,10 +114,12 @@ class ResponseCache:
         now = self._now()
         entry = CacheEntry(material, query.model, query.max_tokens, answer, now, now + keep_s)
         stored = Stored(codec.dump(entry), entry.expires_at, tags_of(query, key), answer.elapsed_s)
-        if not self._store.put(_slot(str(key), answer, query.max_tokens), stored, generation):
+        name = _slot(str(key), answer, query.max_tokens)
+        if not self._store.put(name, stored, generation):
             self._stats.add(refused=1)
             return None
         self._stats.add(stored=1)
+        self._similar.add(key.scope, name, query, entry)
         return keep_s
 
     def forget(self, tag: str) -> int:
@@ -141,6 +146,7 @@ class ResponseCache:
     def clear(self) -> None:
         """Forget every answer; statistics stay. Raises StoreUnavailable as `forget` does."""
         self._store.clear()
+        self._similar.clear()
 
     def stats(self) -> CacheStats:
         """Counters over all processes and restarts, and what is kept now."""
@@ -170,6 +176,7 @@ class ResponseCache:
 
     def close(self) -> None:
         """Write statistics and release files."""
+        self._similar.close()
         self._stats.close()
         self._store.close()
         self._database.close()

@@ -127,6 +127,18 @@ class Hit:
 
 
 @dataclass(frozen=True, slots=True)
+class Suggestion:
+    """A similar question that was answered in the same scope. It is offered, never served.
+
+    `name` is the entry's, `age_s` the age of its answer.
+    """
+
+    question: str
+    age_s: float
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class Miss:
     """No answer may be served. `why` says in one word what stood in the way.
 
@@ -138,6 +150,7 @@ class Miss:
     lookup_s: float
     why: str = "absent"  # absent | expired | mismatch | corrupt | max_tokens | bypass
     generation: int | None = None
+    similar: tuple[Suggestion, ...] = ()
 
 
 Lookup = Hit | Miss

@@ -1,0 +1,174 @@
+"""Similar questions of one scope, to suggest beside a miss. Nothing here serves an answer.
+
+SimHash proposes, the guards drop what means something else, and a look into the store drops what
+is no longer kept. A lookup searches memory only; entries are indexed by a thread of their own.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+
+from cache_store import codec
+from cache_store.errors import CorruptEntry
+from cache_store.guards import is_another_question, read
+from cache_store.keys import make_key
+from cache_store.material import query_of
+from cache_store.signatures import Known, Scope, signature
+from cache_store.stores.tiered import TieredStore
+from cache_store.tags import scope_tag
+from cache_store.types import CacheEntry, CacheQuery, Suggestion, TextPart
+
+_OFFERED = 3
+_LONGEST = 400  # characters; longer questions are neither indexed nor compared
+_QUESTIONS = 50_000  # over all scopes; about 500 bytes each
+_SCOPES = 5_000
+_LOADED = 1_000  # entries of a scope that are read from the store
+_FRESH_S = 60.0  # then the store is read again: other processes write there too
+_WAIT_S = 0.005  # how long the first miss of a scope waits for the store
+_QUEUED = 1_000  # entries that wait to be indexed; more are left out
+
+
+class SimilarQuestions:
+    """Which questions of a scope are kept. Thread-safe; in memory, filled as entries are stored
+    and, for scopes of before, from the store.
+    """
+
+    def __init__(self, store: TieredStore) -> None:
+        self._store = store
+        self._lock = threading.Lock()
+        self._scopes: OrderedDict[str, Scope] = OrderedDict()
+        self._count = 0
+        self._room = threading.BoundedSemaphore(_QUEUED)
+        self._worker = ThreadPoolExecutor(1, thread_name_prefix="similar")
+
+    def suggest(self, scope: str, query: CacheQuery, now: float) -> tuple[Suggestion, ...]:
+        """At most three questions of the scope that ask nearly the same, the nearest first."""
+        question = question_of(query)
+        if question is None:
+            return ()
+        if not self._fill(scope):
+            return ()
+        signed = signature(question)
+        with self._lock:
+            near = self._touch(scope).nearest(signed)
+        offered: dict[str, Suggestion] = {}
+        for known in near:
+            if len(offered) == _OFFERED:
+                break
+            if known.question not in offered and self._holds(known, question, now):
+                age_s = max(0.0, now - known.created_at)
+                offered[known.question] = Suggestion(known.question, age_s, known.name)
+        return tuple(offered.values())
+
+    def add(self, scope: str, name: str, query: CacheQuery, entry: CacheEntry) -> None:
+        """Index an entry that was just stored; returns at once."""
+        question = question_of(query)
+        if question is not None:
+            known = Known(name, question, entry.created_at, entry.expires_at)
+            self._later(self._index, scope, known)
+
+    def clear(self) -> None:
+        """Forget every question; what the store still has is read again when asked for."""
+        with self._lock:
+            self._scopes.clear()
+            self._count = 0
+
+    def settle(self) -> None:
+        """Wait until everything that was stored so far is indexed."""
+        self._worker.submit(lambda: None).result()
+
+    def close(self) -> None:
+        self._worker.shutdown(cancel_futures=True)
+
+    def _holds(self, known: Known, question: str, now: float) -> bool:
+        """Whether a candidate asks nearly the same and its answer is still there."""
+        return (
+            known.expires_at > now
+            and known.question != question
+            and not is_another_question(read(question), read(known.question))
+            and self._store.read(known.name) is not None
+        )
+
+    def _fill(self, scope: str) -> bool:
+        """Have the scope read from the store where that was not done lately; waits little.
+
+        Whether there is any question in it.
+        """
+        now = time.monotonic()
+        with self._lock:
+            kept = self._touch(scope)
+            stale = now - kept.read_at > _FRESH_S
+            never = kept.read_at < 0
+            if stale:
+                kept.read_at = now
+        loading = self._later(self._load, scope) if stale else None
+        if loading is not None and never:
+            wait([loading], _WAIT_S)  # where that is not enough, the next miss has them
+        return len(kept) > 0
+
+    def _load(self, scope: str) -> None:
+        for name in self._store.names(scope_tag(scope), _LOADED):
+            with self._lock:
+                if name in self._touch(scope):
+                    continue
+            known = self._read(scope, name)
+            if known is not None:
+                self._index(scope, known)
+
+    def _read(self, scope: str, name: str) -> Known | None:
+        stored = self._store.read(name)
+        if stored is None:
+            return None
+        try:
+            entry = codec.load(stored.value)
+            query = query_of(entry)
+        except CorruptEntry:
+            return None
+        question = question_of(query)
+        if question is None or make_key(query)[0].scope != scope:
+            return None  # a tag is only a hint: what the entry says decides who may see it
+        return Known(name, question, entry.created_at, entry.expires_at)
+
+    def _index(self, scope: str, known: Known) -> None:
+        signed = signature(known.question)
+        with self._lock:
+            kept = self._touch(scope)
+            before = len(kept)
+            kept.add(known, signed)
+            self._count += len(kept) - before
+            while self._count > _QUESTIONS:
+                self._drop_oldest()
+
+    def _touch(self, scope: str) -> Scope:
+        """The scope, as the one used last. The lock is held."""
+        kept = self._scopes.setdefault(scope, Scope())
+        self._scopes.move_to_end(scope)
+        if len(self._scopes) > _SCOPES:
+            self._drop_oldest()
+        return kept
+
+    def _drop_oldest(self) -> None:
+        _, dropped = self._scopes.popitem(last=False)
+        self._count -= len(dropped)
+
+    def _later(self, job: Callable[..., None], *args: object) -> Future[None] | None:
+        """Run it on the worker; None where too much waits there or the cache is closed."""
+        if not self._room.acquire(blocking=False):
+            return None
+        try:
+            future = self._worker.submit(job, *args)
+        except RuntimeError:  # shut down
+            self._room.release()
+            return None
+        future.add_done_callback(lambda _: self._room.release())
+        return future
+
+
+def question_of(query: CacheQuery) -> str | None:
+    """The question to compare: the one text of the last turn, unless it is very long."""
+    texts = [part.text for part in query.turns[-1].parts if isinstance(part, TextPart)]
+    return texts[0] if len(texts) == 1 and len(texts[0]) <= _LONGEST else None
