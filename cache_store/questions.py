@@ -1,6 +1,45 @@
-"""Questions in canonical form: what the model sees, and so what an exact hit compares."""
+"""Questions: the form that the model sees, and the form that equivalence compares.
+
+`canonical` is what is hashed and run. `fold` goes further and is only ever compared: two questions
+that fold to the same text mean the same, by a reviewed list of rewrites. Each rule has rows in
+tests/cache_store/questions.toml that must become equal, and rows that must not.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+
+from cache_store.folding.characters import composed, visible, wide_as_plain
+from cache_store.folding.chinese import OPENCC_VERSION, simplified, synonyms, unspaced
+from cache_store.folding.english import spelled_out, without_case
+from cache_store.folding.manners import without_closer, without_opener
+from cache_store.folding.marks import single_spaced, straight_apostrophes, without_end
+from cache_store.folding.quotations import MARK, put_back, set_aside
+
+Rule = Callable[[str], str]
+
+# in this order: characters, then manners (which need the spaces that `unspaced` removes), then case
+RULES: tuple[Rule, ...] = (
+    wide_as_plain,
+    visible,
+    composed,
+    straight_apostrophes,
+    single_spaced,
+    simplified,
+    without_end,
+    without_closer,
+    without_opener,
+    without_case,
+    spelled_out,
+    unspaced,
+    synonyms,
+)
+
+# a new rule, or a changed one, is a new version; so is another OpenCC, which maps other characters
+FOLD_VERSION = f"1-opencc-{OPENCC_VERSION}"
+
+_MOST_ROUNDS = 8
+_LONGEST = 4000  # characters; nobody words such a text twice, and folding it would take long
 
 
 def canonical(text: str) -> str:
@@ -10,3 +49,28 @@ def canonical(text: str) -> str:
     characters, so both stay as they are.
     """
     return text.replace("\r\n", "\n").replace("\r", "\n").strip()
+
+
+def fold(text: str) -> str:
+    """The text that all rewrites of a question share. Idempotent; empty only for an empty text.
+
+    Quoted text stays as it is. Rules are repeated until none changes anything ("Hi, please ...").
+    """
+    text = canonical(text)
+    if MARK in text or len(text) > _LONGEST:  # no text for interchange holds that noncharacter
+        return text
+    folded = text
+    for _ in range(_MOST_ROUNDS):
+        before, folded = folded, _once(folded)
+        if folded == before:
+            return folded
+    return text
+
+
+def _once(text: str) -> str:
+    open_text, quoted = set_aside(text)
+    for rule in RULES:
+        changed = rule(open_text).strip()
+        if changed:  # a question that is nothing but a greeting is that greeting
+            open_text = changed
+    return put_back(open_text, quoted)

@@ -1,0 +1,1 @@
+"""The rules of `questions.fold`: small functions from text to text, one file per concern."""

@@ -1,0 +1,66 @@
+"""Chinese: traditional and simplified, spaces, and synonyms of "in the picture" and "what"."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+_HAN = "\u3005\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+_BETWEEN_HAN = re.compile(f"(?<=[{_HAN}]) +(?=[{_HAN}])")
+_KANA = re.compile("[\u3041-\u30ff\u31f0-\u31ff]")  # Japanese keeps its own forms
+
+# questions about how something is written: there 髮 and 发 are two things
+_ABOUT_WRITING = re.compile(
+    r"拼音|笔[画划顺]|怎[么样]写|如何写|怎么[读念]|读音|注音|部首|偏旁|繁体|简体|异体|正体|字"
+    r"|\b(?:characters?|pinyin|strokes?|radicals?|traditional|simplified)\b",
+    re.IGNORECASE,
+)
+# words with 字 that name no character
+_OTHER_WORDS = re.compile(r"文字|数字|名字|字母|字幕|十字|(?:什么|哪些|几个|写)字(?!体)")
+
+_NOT_PICTURE = "地插截草蓝构拼附企意试版"  # 地图中 is "on the map"
+_IN_PICTURE = re.compile(
+    rf"(?<![{_NOT_PICTURE}])图[片像]?(?:中(?![间央心部国文学年性小型等午外东华医])"
+    r"|里面?(?![间程屋侧边层头弄面条包粉孔具前积食部团料馆膜色容罩对]))"
+)
+
+
+def _load() -> tuple[str, Callable[[str], str] | None]:
+    try:
+        import opencc
+    except ImportError:
+        return "none", None
+    return str(opencc.__version__), opencc.OpenCC("t2s").convert
+
+
+OPENCC_VERSION, _to_simplified = _load()
+
+
+def simplified(text: str) -> str:
+    """Traditional to simplified, by OpenCC; nothing where it is not installed.
+
+    Not in questions about writing, nor where two characters of the text would become one
+    ("後 or 后?"), nor in Japanese.
+    """
+    if _to_simplified is None or text.isascii() or _KANA.search(text):
+        return text
+    converted = _to_simplified(text)
+    if _is_about_writing(converted) or len(set(converted)) < len(set(text)):
+        return text
+    return converted
+
+
+def unspaced(text: str) -> str:
+    """Without spaces between Chinese characters."""
+    return text if text.isascii() else _BETWEEN_HAN.sub("", text)
+
+
+def synonyms(text: str) -> str:
+    """图片里, 图中 -> 图像中; 啥 -> 什么."""
+    if text.isascii() or _is_about_writing(text):
+        return text
+    return _IN_PICTURE.sub("图像中", text).replace("啥", "什么")
+
+
+def _is_about_writing(text: str) -> bool:
+    return _ABOUT_WRITING.search(_OTHER_WORDS.sub("", text)) is not None
