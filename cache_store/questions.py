@@ -7,6 +7,7 @@ tests/cache_store/questions.toml that must become equal, and rows that must not.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from cache_store.folding.characters import composed, visible, wide_as_plain
@@ -38,6 +39,7 @@ RULES: tuple[Rule, ...] = (
 # a new rule, or a changed one, is a new version; so is another OpenCC, which maps other characters
 FOLD_VERSION = f"1-opencc-{OPENCC_VERSION}"
 
+_NO_TEXT = re.compile(f"[{MARK}\ud800-\udfff]")  # half a character, or what no text may hold
 _MOST_ROUNDS = 8
 _LONGEST = 4000  # characters; nobody words such a text twice, and folding it would take long
 
@@ -57,7 +59,7 @@ def fold(text: str) -> str:
     Quoted text stays as it is. Rules are repeated until none changes anything ("Hi, please ...").
     """
     text = canonical(text)
-    if MARK in text or len(text) > _LONGEST:  # no text for interchange holds that noncharacter
+    if len(text) > _LONGEST or _NO_TEXT.search(text):
         return text
     folded = text
     for _ in range(_MOST_ROUNDS):
