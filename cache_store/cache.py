@@ -7,17 +7,24 @@ were cut at exactly `max_tokens`.
 `max_tokens` is not in the key. An answer that ended by itself after n tokens is exact for every
 `max_tokens` of n or more and lives under the key; one that was cut is exact for that length only
 and lives under the key and its length.
+
+An equivalent question (see `equivalents`) in the same scope may be served the same entry. The
+wordings of a question share a name, which the first one that is stored takes; while its answer is
+kept, other wordings that the model was asked in their own right live under their exact names. A
+lookup prefers the exact wording, wherever it is.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cache_store import codec
+from cache_store import codec, ttl
 from cache_store.database import Database
+from cache_store.equivalents import Wordings, wordings
 from cache_store.errors import CorruptEntry, StoreUnavailable
 from cache_store.explain import Explanation, explain
 from cache_store.housekeeping import Stale, count_stale, forget_older
@@ -34,12 +41,14 @@ from cache_store.tags import tags_of
 from cache_store.types import (
     Answer,
     CacheEntry,
+    CacheKey,
     CachePolicy,
     CacheQuery,
     CacheStats,
     FinishReason,
     Hit,
     Lookup,
+    Match,
     Miss,
     Tier,
 )
@@ -67,27 +76,36 @@ class ResponseCache:
         self._similar = SimilarQuestions(store)
         self.memo = DigestMemo(database)
 
-    def lookup(self, query: CacheQuery) -> Lookup:
-        """The stored answer to exactly this query, or why there is none. Counted."""
+    def lookup(self, query: CacheQuery, match: Match = Match.EQUIVALENT) -> Lookup:
+        """A stored answer that may be served, or why there is none. Counted.
+
+        `Match.EXACT` leaves out what was given to an equivalent question.
+        """
         began = time.perf_counter()
         key, material = make_key(query)
         generation = self._store.generation()
-        found = self._find(str(key), material, query.max_tokens)
+        found = self._find(query, key, material)
+        if isinstance(found, _Found) and found.match not in (Match.EXACT, match):
+            found = "absent"
         took = time.perf_counter() - began
-        self._stats.looked_up(not isinstance(found, str), took)
+        self._stats.looked_up(isinstance(found, _Found), took)
         if isinstance(found, str):
             self._stats.add(misses=1)
             similar = self._similar.suggest(key.scope, query, self._now())
             return Miss(key, took, found, generation, similar)
-        entry, tier = found
-        now, answer = self._now(), entry.answer
-        self._stats.add(
-            **{f"hits_{tier}": 1},
-            saved_s=max(0.0, answer.elapsed_s - took),
-            saved_busy_s=answer.busy_s,
-            saved_tokens=answer.completion_tokens,
+        self._count_hit(found, took)
+        now, entry = self._now(), found.entry
+        return Hit(
+            key=key,
+            entry=entry,
+            tier=found.tier,
+            age_s=max(0.0, now - entry.created_at),
+            ttl_s=entry.expires_at - now,
+            lookup_s=took,
+            name=found.name,
+            match=found.match,
+            question=found.question,
         )
-        return Hit(key, entry, tier, max(0.0, now - entry.created_at), entry.expires_at - now, took)
 
     def bypass(self, query: CacheQuery) -> Miss:
         """The key of a query that must not be answered from the cache (no-cache). Counted."""
@@ -106,7 +124,7 @@ class ResponseCache:
         `ttl_s` 0, an unfinished answer and a broken store keep nothing, and neither does an answer
         whose `generation` (of the Miss it was computed for) has passed.
         """
-        keep_s = self._policy.ttl_s if ttl_s is None else ttl_s
+        keep_s = ttl.keep_s(query, self._policy, ttl_s)
         if not keep_s > 0 or not _is_finished(answer, query.max_tokens):
             self._stats.add(refused=1)
             return None
@@ -114,7 +132,7 @@ class ResponseCache:
         now = self._now()
         entry = CacheEntry(material, query.model, query.max_tokens, answer, now, now + keep_s)
         stored = Stored(codec.dump(entry), entry.expires_at, tags_of(query, key), answer.elapsed_s)
-        name = _slot(str(key), answer, query.max_tokens)
+        name = self._name_for(query, key, entry)
         if not self._store.put(name, stored, generation):
             self._stats.add(refused=1)
             return None
@@ -157,6 +175,8 @@ class ResponseCache:
         return CacheStats(
             hits_l1=int(count["hits_l1"]),
             hits_l2=int(count["hits_l2"]),
+            equivalent_l1=int(count["equivalent_l1"]),
+            equivalent_l2=int(count["equivalent_l2"]),
             misses=int(count["misses"]),
             bypasses=int(count["bypasses"]),
             stored=int(count["stored"]),
@@ -181,36 +201,75 @@ class ResponseCache:
         self._store.close()
         self._database.close()
 
-    def _find(self, name: str, material: bytes, max_tokens: int) -> tuple[CacheEntry, Tier] | str:
-        """An entry that may be served, or the reason that there is none."""
+    def _find(self, query: CacheQuery, key: CacheKey, material: bytes) -> _Found | str:
+        """The entry of this wording, else of another one, else the reason that there is none."""
+        same = wordings(query, key, material)
+        other: _Found | None = None
         why = "absent"
-        for slot in (name, f"{name}:{max_tokens}"):
-            found = self._store.locate(slot)
-            if found is None:
+        for name in _names(key, same, query.max_tokens):
+            found = self._load(name)
+            if isinstance(found, str):
+                why = why if found == "absent" else found
                 continue
-            entry = self._check(slot, found[0], material)
-            if isinstance(entry, str):
-                why = entry
+            entry, exact = found.entry, found.entry.material == material
+            question = same.question(entry.material) if same and not exact else None
+            if not exact and question is None:
+                self._stats.add(corrupt=1)
+                why = "mismatch"
             elif not _is_current(entry, self._now()):
                 why = "expired"
-            elif _serves(entry, max_tokens):
-                return entry, found[1]
-            else:
+            elif not _serves(entry, query.max_tokens):
                 why = "max_tokens"
-        return why
+            elif exact:
+                return found
+            else:
+                other = other or replace(found, match=Match.EQUIVALENT, question=question or "")
+        return other or why
 
-    def _check(self, slot: str, data: bytes, material: bytes) -> CacheEntry | str:
+    def _load(self, name: str) -> _Found | str:
+        located = self._store.locate(name)
+        if located is None:
+            return "absent"
         try:
-            entry = codec.load(data)
+            return _Found(codec.load(located[0]), located[1], name)
         except CorruptEntry as error:
-            log.warning("%s is not served: %s", slot, error)
+            log.warning("%s is not served: %s", name, error)
             self._stats.add(corrupt=1)
-            self._store.delete(slot)
+            self._store.delete(name)
             return "corrupt"
-        if entry.material != material:
-            self._stats.add(corrupt=1)
-            return "mismatch"
-        return entry
+
+    def _name_for(self, query: CacheQuery, key: CacheKey, entry: CacheEntry) -> str:
+        """The shared name, unless another wording holds it."""
+        same = wordings(query, key, entry.material)
+        if same is not None:
+            shared = _slot(same.name, entry.answer, query.max_tokens)
+            held = self._load(shared)
+            if isinstance(held, str) or held.entry.material == entry.material:
+                return shared
+            if not _is_current(held.entry, self._now()):
+                return shared
+        return _slot(str(key), entry.answer, query.max_tokens)
+
+    def _count_hit(self, found: _Found, took: float) -> None:
+        answer = found.entry.answer
+        self._stats.add(
+            **{f"hits_{found.tier}": 1},
+            **({f"equivalent_{found.tier}": 1} if found.match is Match.EQUIVALENT else {}),
+            saved_s=max(0.0, answer.elapsed_s - took),
+            saved_busy_s=answer.busy_s,
+            saved_tokens=answer.completion_tokens,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """An entry under a name, and how it fits what was asked."""
+
+    entry: CacheEntry
+    tier: Tier
+    name: str
+    match: Match = Match.EXACT
+    question: str = ""
 
 
 def open_cache(
@@ -243,6 +302,13 @@ def _is_finished(answer: Answer, max_tokens: int) -> bool:
     if answer.finish_reason is FinishReason.LENGTH:
         return answer.completion_tokens == max_tokens
     return answer.finish_reason is FinishReason.STOP
+
+
+def _names(key: CacheKey, same: Wordings | None, max_tokens: int) -> Iterator[str]:
+    """Where an answer may be: whole or cut, under the shared name or the exact one."""
+    for name in (*([same.name] if same else []), str(key)):
+        yield name
+        yield f"{name}:{max_tokens}"
 
 
 def _slot(name: str, answer: Answer, max_tokens: int) -> str:

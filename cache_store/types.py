@@ -114,9 +114,20 @@ class Tier(StrEnum):
     L2 = "l2"  # disk, or a shared server
 
 
+class Match(StrEnum):
+    """Which stored answers may be served."""
+
+    EXACT = "exact"  # to exactly this query
+    EQUIVALENT = "equivalent"  # also to a question that folds to the same text, in the same scope
+
+
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """The stored answer to exactly this query."""
+    """A stored answer that may be served. `key` is the query's, `name` the entry's in its store.
+
+    `match` says to what it was given: exactly this query, or the same but for the wording of the
+    question. `question` is that other wording, and empty on an exact hit.
+    """
 
     key: CacheKey
     entry: CacheEntry
@@ -124,6 +135,9 @@ class Hit:
     age_s: float
     ttl_s: float
     lookup_s: float
+    name: str
+    match: Match = Match.EXACT
+    question: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,11 +172,15 @@ Lookup = Hit | Miss
 
 @dataclass(frozen=True, slots=True)
 class CachePolicy:
-    """What to keep and for how long. Budgets are bytes of stored values."""
+    """What to keep and for how long. Budgets are bytes of stored values.
+
+    `ttl_now_s` is for questions about now (see `ttl.py`), where it is shorter.
+    """
 
     ttl_s: float = 24 * 3600
     memory_max_bytes: int = 64 * 2**20
     disk_max_bytes: int = 2**30
+    ttl_now_s: float = 5 * 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,10 +195,16 @@ class SeriesPoint:
 
 @dataclass(frozen=True, slots=True)
 class CacheStats:
-    """Counters since the cache was first opened, and what is kept now."""
+    """Counters since the cache was first opened, and what is kept now.
+
+    `hits_l1` and `hits_l2` are all hits, `equivalent_*` those of them that were given to another
+    wording.
+    """
 
     hits_l1: int = 0
     hits_l2: int = 0
+    equivalent_l1: int = 0
+    equivalent_l2: int = 0
     misses: int = 0
     bypasses: int = 0
     stored: int = 0
@@ -200,6 +224,10 @@ class CacheStats:
     @property
     def hits(self) -> int:
         return self.hits_l1 + self.hits_l2
+
+    @property
+    def equivalent(self) -> int:
+        return self.equivalent_l1 + self.equivalent_l2
 
     @property
     def hit_rate(self) -> float:

@@ -85,7 +85,7 @@ def test_an_answer_is_found_again_by_the_same_query_only(rig: Rig) -> None:
     assert text(rig.cache.lookup(QUERY)) == "A cat."
     others = [
         asked(ImagePart(DOG), "What is this?"),
-        asked(ImagePart(CAT), "what is this?"),
+        asked(ImagePart(CAT), "what is that?"),
         asked("What is this?", ImagePart(CAT)),
         query(model="other"),
         query(fingerprint="other"),
@@ -259,8 +259,7 @@ def test_material_that_differs_in_one_byte_is_not_served(rig: Rig, place: int) -
 def test_an_answer_stored_for_one_query_is_not_served_under_the_name_of_another(rig: Rig) -> None:
     rig.cache.store(QUERY, answer())
     other = asked(ImagePart(DOG), "What is this?")
-    stolen = rig.l1.get(str(make_key(QUERY)[0]))
-    assert stolen is not None
+    (stolen,) = rig.l1._kept.values()
     rig.plant(stolen.value, other)
     assert why(rig.cache.lookup(other)) == "mismatch"
     assert text(rig.cache.lookup(QUERY)) == "A cat."

@@ -1,0 +1,56 @@
+"""Equivalent questions: what the wordings of one question share, and how that is checked.
+
+The wordings share a name, made from the scope and the fold. A name only proposes: an entry under it
+is served when the scope in its material is the asked one, byte for byte, and its question folds to
+the same text.
+
+Only a last turn with exactly one text has other wordings; earlier turns are in the scope, to the
+letter.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+from cache_store.keys import encode
+from cache_store.questions import FOLD_VERSION, fold
+from cache_store.types import CacheKey, CacheQuery, TextPart
+
+
+@dataclass(frozen=True, slots=True)
+class Wordings:
+    """All the wordings of one question in one scope.
+
+    `name` is what they share in a store, `folded` the text that they fold to, `scope` the beginning
+    of their material.
+    """
+
+    name: str
+    folded: str
+    scope: bytes
+
+    def question(self, material: bytes) -> str | None:
+        """The question of a stored entry, if it is one of these wordings."""
+        if not material.startswith(self.scope):
+            return None
+        text = _only_text(material[len(self.scope) :])
+        return text if text is not None and fold(text) == self.folded else None
+
+
+def wordings(query: CacheQuery, key: CacheKey, material: bytes) -> Wordings | None:
+    """What an equivalent question shares with this one; None where equivalence does not apply."""
+    texts = [part.text for part in query.turns[-1].parts if isinstance(part, TextPart)]
+    if len(texts) != 1:
+        return None
+    folded = fold(texts[0])
+    digest = hashlib.sha256(encode([FOLD_VERSION, folded])).hexdigest()
+    name = f"{key.prefix}:{key.scope[:32]}:~{digest[:32]}"
+    return Wordings(name, folded, material.removesuffix(encode(texts)))
+
+
+def _only_text(question: bytes) -> str | None:
+    """The text of a question's material, if it is exactly one."""
+    payload = question.partition(b":s")[2].partition(b":")[2]
+    text = payload.decode("utf-8", "replace")  # what was replaced does not encode to the same
+    return text if encode([text]) == question else None

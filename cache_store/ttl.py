@@ -1,0 +1,32 @@
+"""How long an answer is kept: minutes where the question is about now, else the policy's time.
+
+The end is absolute: set when the answer is stored, carried along by promotion, and no hit moves it.
+"""
+
+from __future__ import annotations
+
+import re
+
+from cache_store.types import CachePolicy, CacheQuery, TextPart
+
+# "snow" and "known" are other words, "the current" is in a wire; 现在 in both scripts
+_ABOUT_NOW = re.compile(
+    r"\b(?:now|nowadays|today|tonight|currently|latest|at the moment|at present|up to date)\b"
+    r"|现在|現在|今天|今日|今晚|今年|目前|当前|當前|此刻|如今|最新|眼下",
+    re.IGNORECASE,
+)
+
+
+def keep_s(query: CacheQuery, policy: CachePolicy, asked_s: float | None) -> float:
+    """Seconds to keep an answer to `query`. What the request asks for beats the policy."""
+    if asked_s is not None:
+        return asked_s
+    if is_about_now(query):
+        return min(policy.ttl_s, policy.ttl_now_s)
+    return policy.ttl_s
+
+
+def is_about_now(query: CacheQuery) -> bool:
+    """Whether the last turn asks about the present."""
+    texts = (part.text for part in query.turns[-1].parts if isinstance(part, TextPart))
+    return any(_ABOUT_NOW.search(text) for text in texts)

@@ -1,0 +1,63 @@
+"""How long an answer is kept."""
+
+from __future__ import annotations
+
+import pytest
+
+from cache_store.ttl import is_about_now, keep_s
+from cache_store.types import CachePolicy, ImagePart
+from tests.cache_store.samples import CAT, asked, query, user
+
+POLICY = CachePolicy(ttl_s=1000, ttl_now_s=10)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "What is he doing now?",
+        "Is it open TODAY?",
+        "Who is currently president?",
+        "What is the latest model?",
+        "Is today's date shown?",
+        "现在几点？",
+        "今天天气怎么样？",
+        "最新的款式是哪个？",
+        "現在幾點？",
+        "目前有几个人？",
+    ],
+)
+def test_a_question_about_now_is_kept_for_minutes(text: str) -> None:
+    assert keep_s(asked(ImagePart(CAT), text), POLICY, None) == 10
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Is there snow?",
+        "Is this a well-known place?",
+        "What time is it on the clock?",
+        "Is the current strong?",
+        "What is this?",
+        "这是什么？",
+        "图中有几个人？",
+        "天空是什么颜色？",
+    ],
+)
+def test_any_other_question_is_kept_for_the_policys_time(text: str) -> None:
+    assert keep_s(asked(ImagePart(CAT), text), POLICY, None) == 1000
+
+
+def test_only_the_last_turn_asks() -> None:
+    assert not is_about_now(query(turns=(user("What is new now?"), user("Why?"))))
+    assert is_about_now(asked("Look:", ImagePart(CAT), "what is it now?"))
+
+
+@pytest.mark.parametrize("asked_s", [0.0, 5.0, 5000.0])
+def test_what_a_request_asks_for_beats_the_policy(asked_s: float) -> None:
+    assert keep_s(asked("What is he doing now?"), POLICY, asked_s) == asked_s
+    assert keep_s(asked("What is this?"), POLICY, asked_s) == asked_s
+
+
+def test_the_rule_never_makes_it_longer() -> None:
+    assert keep_s(asked("Now?"), CachePolicy(ttl_s=3, ttl_now_s=10), None) == 3
+    assert keep_s(asked("Now?"), CachePolicy(ttl_s=0), None) == 0
