@@ -16,7 +16,7 @@ from types import MappingProxyType
 
 from cache_store.cache import ResponseCache
 from cache_store.questions import canonical
-from cache_store.types import CacheQuery, Hit, ImagePart, Scalar, TextPart, Turn
+from cache_store.types import CacheQuery, Hit, ImagePart, Lookup, Scalar, TextPart, Turn
 from qwen_ui.engines.base import (
     Engine,
     EngineClosed,
@@ -93,7 +93,10 @@ class ChatService:
         spec = self._registry.spec(request.model)
         query = self._query(request, spec)
         control = request.cache
-        found = self._cache.bypass(query) if control.no_cache else self._cache.lookup(query)
+        if control.no_cache:
+            found: Lookup = self._cache.bypass(query)
+        else:
+            found = self._cache.lookup(query, control.match or self._settings.cache_match)
         if isinstance(found, Hit):
             return Replay(found)
         if control.only_if_cached:

@@ -158,6 +158,8 @@ def _replayed(hit: Hit) -> list[ChatEvent]:
         ttl_s=hit.ttl_s,
         age_s=hit.age_s,
         lookup_s=hit.lookup_s,
+        match=hit.match,
+        asked=hit.question,
     )
     usage = Usage(
         prompt_tokens=answer.prompt_tokens,

@@ -46,7 +46,12 @@ class Server:
 def build_service(settings: Settings, registry: EngineRegistry | None = None) -> ChatService:
     """The service of these settings; tests bring a registry of their own."""
     directory = settings.directory
-    policy = CachePolicy(settings.cache_ttl_s, settings.memory_max_bytes, settings.cache_max_bytes)
+    policy = CachePolicy(
+        ttl_s=settings.cache_ttl_s,
+        memory_max_bytes=settings.memory_max_bytes,
+        disk_max_bytes=settings.cache_max_bytes,
+        ttl_now_s=settings.cache_ttl_now_s,
+    )
     cache = open_cache(directory, policy)
     media = MediaStore(directory / "media", settings.media_max_bytes, settings.media_ttl_s)
     images = ImageOpener(

@@ -13,6 +13,8 @@ from pydantic_settings import BaseSettings, CliApp, SettingsConfigDict, Settings
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
+from qwen_ui.types import Match
+
 MIB = 2**20
 
 
@@ -63,6 +65,14 @@ class Settings(BaseSettings):
         Path("~/.cache/qwen-ui"), description="answers, statistics and uploaded pictures"
     )
     cache_ttl_s: float = Field(86_400, ge=0, description="seconds an answer is kept; 0: none is")
+    cache_ttl_now_s: float = Field(
+        300, ge=0, description="the same for questions about now (today, latest, ...), if shorter"
+    )
+    cache_match: Match = Field(
+        Match.EQUIVALENT,
+        description="exact: only answers to the same words; equivalent: also to a rewording that "
+        "keeps the meaning, labelled with the question that was asked",
+    )
     cache_max_bytes: int = Field(1024 * MIB, ge=MIB, description="budget of the answers on disk")
     memory_max_bytes: int = Field(64 * MIB, ge=0, description="budget of the answers in memory")
     media_max_bytes: int = Field(512 * MIB, ge=MIB, description="budget of uploaded pictures")

@@ -10,7 +10,7 @@ from typing import Literal
 
 from PIL import Image as PILImage
 
-from cache_store.types import CacheStats, FinishReason, SeriesPoint
+from cache_store.types import CacheStats, FinishReason, Match, SeriesPoint
 
 __all__ = [
     "CacheControl",
@@ -21,6 +21,7 @@ __all__ = [
     "Finish",
     "FinishReason",
     "Image",
+    "Match",
     "Message",
     "ModelInfo",
     "ModelState",
@@ -93,6 +94,7 @@ class CacheControl:
     no_store: bool = False  # keep nothing of this answer
     only_if_cached: bool = False  # a stored answer or errors.NotCached
     ttl_s: float | None = None  # how long to keep the answer; None: the policy's
+    match: Match | None = None  # exact: nobody else's wording; None: as the server is set
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +114,9 @@ class ChatRequest:
 class CacheStatus:
     """What the cache did, in the terms of RFC 9211; first event of every answer.
 
-    A hit has `hit`, `tier`, `age_s` and `ttl_s`; anything else has `fwd`. After a miss a second
-    one may follow with `stored` set, as the last event before `Finish`.
+    A hit has `hit`, `match`, `tier`, `age_s` and `ttl_s`; anything else has `fwd`. An equivalent
+    hit has `asked`, the question that its answer was given to. After a miss a second one may follow
+    with `stored` set, as the last event before `Finish`.
     """
 
     key: str
@@ -126,6 +129,8 @@ class CacheStatus:
     tier: Literal["l1", "l2"] | None = None
     detail: str = ""
     lookup_s: float = 0.0
+    match: Match | None = None
+    asked: str = ""
 
     def header(self) -> str:
         """The value of a `Cache-Status` header (RFC 9211, section 2)."""
@@ -143,6 +148,8 @@ class CacheStatus:
         fields.append(f'key="{self.key}"')
         if self.tier or self.detail:
             fields.append(f"detail={self.tier or self.detail}")
+        if self.match:
+            fields.append(f"match={self.match}")
         return "; ".join(fields)
 
 

@@ -80,6 +80,7 @@ class Chat:
             self.settings.cache_ttl_s,
             self.settings.memory_max_bytes,
             self.settings.cache_max_bytes,
+            self.settings.cache_ttl_now_s,
         )
         self.cache: ResponseCache = open_cache(directory if on_disk else None, policy)
         self.media = MediaStore(

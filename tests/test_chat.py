@@ -34,6 +34,7 @@ from qwen_ui.types import (
     CacheStatus,
     ChatEvent,
     Finish,
+    Match,
     Message,
     ModelState,
     ModelStatus,
@@ -59,6 +60,7 @@ from tests.service import (
 )
 
 Make = Callable[..., Chat]
+EXACT = CacheControl(match=Match.EXACT)
 
 
 @pytest.fixture
@@ -197,7 +199,7 @@ async def test_newlines_and_outer_spaces_are_not_in_the_question(chat: Chat, spe
 @pytest.mark.parametrize("other", ["a b", "A  b", "a  b?", "a\u200b  b", "a\n\nb", "ä  b"])
 async def test_everything_inside_is_in_the_question(chat: Chat, other: str) -> None:
     await chat.ask("a  b")
-    assert not is_hit(await chat.ask(other))
+    assert not is_hit(await chat.ask(other, cache=EXACT))
 
 
 async def test_the_model_gets_what_the_key_is_made_of(chat: Chat) -> None:
@@ -331,6 +333,66 @@ async def test_no_cache_asks_the_model_again_and_stores_the_new_answer(make: Mak
     assert (status(events).fwd, text(events), stored(events)) == ("bypass", "second", True)
     assert text(await chat.ask("hi")) == "second"
     assert chat.service.stats().bypasses == 1
+
+
+async def test_another_wording_is_served_and_labelled(chat: Chat) -> None:
+    shown = picture(chat).image
+    first = await chat.ask(shown, "What is this?")
+    events = await chat.ask(shown, "please, what's this")
+    told = status(events)
+    assert (told.hit, told.match, told.asked) == (True, Match.EQUIVALENT, "What is this?")
+    assert text(events) == text(first)
+    assert told.key != status(first).key
+    told = status(await chat.ask(shown, "What is this?"))
+    assert (told.match, told.asked) == (Match.EXACT, "")
+    assert chat.computed == 1
+    assert chat.service.stats().equivalent == 1
+
+
+async def test_the_model_itself_answers_another_wording_when_asked_to(make: Make) -> None:
+    answers = iter(["A cat.", "It is a cat."])
+    chat = make(ScriptedSource(script=lambda _: [next(answers)]))
+    await chat.ask("What is this?")
+    again = await chat.ask("what is this", cache=CacheControl(no_cache=True))
+    assert (text(again), stored(again)) == ("It is a cat.", True)
+    own = await chat.ask("what is this")
+    assert (text(own), status(own).match) == ("It is a cat.", Match.EXACT)
+    first = await chat.ask("What is this?")
+    assert (text(first), status(first).match) == ("A cat.", Match.EXACT)
+
+
+async def test_a_request_or_the_server_may_want_the_same_words_only(make: Make) -> None:
+    chat = make(cache_match="exact")
+    await chat.ask("What is this?")
+    assert not is_hit(await chat.ask("what is this"))
+    assert is_hit(await chat.ask("WHAT IS THIS?", cache=CacheControl(match=Match.EQUIVALENT)))
+    assert not is_hit(await chat.ask("What is this??", cache=EXACT))
+    only = CacheControl(only_if_cached=True, match=Match.EXACT)
+    error = await error_of(chat.service.stream(chat.request("What is this!", cache=only)))
+    assert isinstance(error, NotCached)
+
+
+async def test_a_follow_up_meets_its_other_wording_only_after_the_same_words(chat: Chat) -> None:
+    def asked(first: str, then: str) -> list[Message]:
+        return [Message("user", (first,)), Message("assistant", ("So.",)), Message("user", (then,))]
+
+    async def ask(first: str, then: str) -> bool:
+        request = chat.service.open(asked(first, then))
+        return is_hit(await collect(chat.service.stream(request)))
+
+    assert not await ask("Who?", "And why?")
+    assert await ask("Who?", "and why")
+    assert not await ask("who", "and why")
+
+
+async def test_a_question_about_now_is_kept_for_minutes(chat: Chat) -> None:
+    async def ttl_s(asked: str, control: CacheControl = CacheControl()) -> float | None:
+        events = await chat.ask(asked, cache=control)
+        return next(e.ttl_s for e in events if isinstance(e, CacheStatus) and e.stored)
+
+    assert await ttl_s("What is he doing now?") == 300
+    assert await ttl_s("What is he doing?") == 86_400
+    assert await ttl_s("现在几点？", CacheControl(ttl_s=7)) == 7
 
 
 async def test_no_store_keeps_nothing_but_may_be_served(chat: Chat) -> None:

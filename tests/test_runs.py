@@ -17,6 +17,7 @@ from qwen_ui.types import (
     CacheStatus,
     ChatRequest,
     Finish,
+    Match,
     TextDelta,
     ThoughtDelta,
     Usage,
@@ -27,7 +28,8 @@ from tests.service import collect
 
 def hit(kept: Answer) -> Hit:
     key, material = make_key(QUERY)
-    return Hit(key, CacheEntry(material, "m", 100, kept, 0.0, 99.0), Tier.L2, 9.0, 90.0, 0.25)
+    entry = CacheEntry(material, "m", 100, kept, 0.0, 99.0)
+    return Hit(key, entry, Tier.L2, 9.0, 90.0, 0.25, str(key))
 
 
 def pending(cache: ResponseCache, control: CacheControl = CacheControl()) -> Pending:
@@ -42,7 +44,9 @@ def test_a_replay_has_all_that_the_live_answer_had() -> None:
     kept = answer(thought="hm", text="A cat.")
     status, thought, text, usage, finish = Replay(hit(kept)).events
     key = str(make_key(QUERY)[0])
-    assert status == CacheStatus(key, hit=True, tier="l2", ttl_s=90.0, age_s=9.0, lookup_s=0.25)
+    assert status == CacheStatus(
+        key, hit=True, tier="l2", ttl_s=90.0, age_s=9.0, lookup_s=0.25, match=Match.EXACT
+    )
     assert (thought, text) == (ThoughtDelta("hm"), TextDelta("A cat."))
     assert usage == Usage(20, 4, 0.25, 0.25, 0.0, saved_s=1.75, saved_busy_s=1.5)
     assert finish == Finish(FinishReason.STOP)
@@ -58,6 +62,10 @@ def test_the_cache_status_reads_as_rfc_9211_wants() -> None:
     assert (
         CacheStatus("k", hit=True, tier="l1", ttl_s=90.9).header()
         == 'qwen-ui; hit; ttl=90; key="k"; detail=l1'
+    )
+    assert (
+        CacheStatus("k", hit=True, tier="l1", match=Match.EQUIVALENT, asked='a "b"').header()
+        == 'qwen-ui; hit; key="k"; detail=l1; match=equivalent'
     )
     assert (
         CacheStatus("k", fwd="miss", stored=True, ttl_s=5, detail="absent").header()

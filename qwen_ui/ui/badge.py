@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import html
-
-from qwen_ui.types import CacheStatus, FinishReason, Usage
+from qwen_ui.types import CacheStatus, FinishReason, Match, Usage
 from qwen_ui.ui.conversation import Turn, TurnState
 from qwen_ui.ui.i18n import Texts
+from qwen_ui.ui.typed import as_typed
 
 
 def badge(turn: Turn, say: Texts) -> str:
@@ -15,9 +14,9 @@ def badge(turn: Turn, say: Texts) -> str:
     if not parts:
         return ""
     hit = turn.cache is not None and turn.cache.hit
-    kind = "hit" if hit else turn.state.value
-    tip = html.escape(_tooltip(turn, say), quote=True)
-    return f'<div class="badge {kind}" title="{tip}">{html.escape(" · ".join(parts))}</div>'
+    kind = f"hit {turn.cache.match}" if turn.cache and hit else turn.state.value
+    tip, line = as_typed(_tooltip(turn, say)), as_typed(" · ".join(parts))
+    return f'<div class="badge {kind}" title="{tip}">{line}</div>'
 
 
 def duration(seconds: float, say: Texts) -> str:
@@ -35,7 +34,7 @@ def _parts(turn: Turn, say: Texts) -> list[str]:
     if turn.running or turn.state is TurnState.FAILED:
         return []
     if turn.cache is not None and turn.cache.hit:
-        parts = [say("badge.cached"), duration(turn.cache.lookup_s, say)]
+        parts = [_served(turn.cache, say), duration(turn.cache.lookup_s, say)]
         if turn.usage is not None and turn.usage.saved_s > 0:
             parts.append(say("badge.saved", time=duration(turn.usage.saved_s, say)))
     else:
@@ -43,6 +42,14 @@ def _parts(turn: Turn, say: Texts) -> list[str]:
     if turn.cache is not None and turn.cache.collapsed:
         parts.append(say("badge.collapsed"))
     return parts + _ending(turn, say)
+
+
+def _served(cache: CacheStatus, say: Texts) -> str:
+    """That it is from the cache; of an equivalent hit also what was asked then."""
+    if cache.match is not Match.EQUIVALENT:
+        return say("badge.cached")
+    asked = " ".join(cache.asked.split())
+    return say("badge.equivalent", question=asked if len(asked) <= 60 else asked[:59] + "…")
 
 
 def _measured(usage: Usage | None, say: Texts) -> list[str]:
@@ -73,7 +80,10 @@ def _tooltip(turn: Turn, say: Texts) -> str:
     if turn.cache is not None and turn.cache.hit:
         tier = say(f"badge.tip_{turn.cache.tier}") if turn.cache.tier else ""
         age = duration(turn.cache.age_s or 0.0, say)
-        return say("badge.tip_hit", tier=tier, age=age, key=turn.cache.key)
+        told = say("badge.tip_hit", tier=tier, age=age, key=turn.cache.key)
+        if turn.cache.match is not Match.EQUIVALENT:
+            return told
+        return f"{say('badge.tip_equivalent', question=turn.cache.asked)} {told}"
     usage = turn.usage
     parts = [] if usage is None else [
         say(

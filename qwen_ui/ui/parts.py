@@ -8,7 +8,8 @@ from typing import Any
 from qwen_ui.types import ModelInfo, ModelState
 from qwen_ui.ui.i18n import Texts
 from qwen_ui.ui.session import Notice, Session
-from qwen_ui.ui.view import as_typed, thumbnail
+from qwen_ui.ui.typed import as_typed
+from qwen_ui.ui.view import thumbnail
 
 # how an event is wired that neither queues nor draws a spinner over the page. Without the last line
 # each step of each event would draw every component anew that an event has ever written to

@@ -8,7 +8,6 @@ back into text when it is copied, and leaves the badge out.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
@@ -17,12 +16,11 @@ from qwen_ui.types import ModelStatus, Picture
 from qwen_ui.ui.badge import badge
 from qwen_ui.ui.conversation import Conversation, Turn, TurnState
 from qwen_ui.ui.i18n import Texts
+from qwen_ui.ui.typed import as_typed
 
 ChatMessage = dict[str, Any]  # Gradio's own form: role, content, metadata
 
 ReadPixels = Callable[[str], int]
-
-_NOT_PLAIN = re.compile(r"[\x00-\x1f!-/:-@\[-`{-\x7f]")
 
 
 def messages(conversation: Conversation, say: Texts, read_pixels: ReadPixels) -> list[ChatMessage]:
@@ -32,11 +30,6 @@ def messages(conversation: Conversation, say: Texts, read_pixels: ReadPixels) ->
         limit = read_pixels(turn.model) if turn.pictures else 0
         shown += [_question(turn, say, limit), *_thought(turn, say), *_answer(turn, say)]
     return shown
-
-
-def as_typed(text: str) -> str:
-    """HTML that shows exactly `text`."""
-    return _NOT_PLAIN.sub(lambda found: f"&#{ord(found[0])};", text)
 
 
 def picture_notes(pictures: tuple[Picture, ...], say: Texts, max_pixels: int) -> list[str]:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from qwen_ui.errors import OutOfMemory
-from qwen_ui.types import CacheStatus, FinishReason, Usage
+from qwen_ui.types import CacheStatus, FinishReason, Match, Usage
 from qwen_ui.ui.badge import badge, duration
 from qwen_ui.ui.conversation import Turn, TurnState
 from qwen_ui.ui.i18n import Texts, texts
@@ -45,6 +45,33 @@ def test_a_hit_says_how_fast_and_what_it_saved() -> None:
 def test_the_tooltip_of_a_hit_has_tier_age_and_key() -> None:
     assert tip(HIT) == "From the cache (memory), 2 min old. Key qwen3vl:m:1:2"
     assert tip(HIT, ZH) == "来自缓存（内存），2 分钟前的回答。键 qwen3vl:m:1:2"
+
+
+def test_an_equivalent_hit_says_what_its_answer_was_given_to() -> None:
+    turn = replace(HIT, cache=replace(HIT.cache, match=Match.EQUIVALENT, asked="What is *this*?"))
+    assert shown(turn) == "cached: answer to “What is *this*?” · 3 ms · saved 2.4 s"
+    assert shown(turn, ZH) == "来自缓存：“What is *this*?”的回答 · 3 毫秒 · 节省 2.4 秒"
+    assert tip(turn).startswith(
+        "The same question in other words was “What is *this*?”. Retry asks the model with yours."
+    )
+    assert "“What is *this*?”" in tip(turn, ZH)
+    assert 'class="badge hit equivalent"' in badge(turn, EN)
+
+
+def test_a_long_question_is_cut_in_the_badge_and_whole_in_the_tooltip() -> None:
+    asked = "Is it so\n\nor  not, " * 20
+    turn = replace(HIT, cache=replace(HIT.cache, match=Match.EQUIVALENT, asked=asked))
+    assert len(shown(turn)) < 110
+    assert "…”" in shown(turn)
+    assert asked in tip(turn)
+    assert "\n" not in badge(turn, EN)  # a blank line would end the block of HTML
+
+
+def test_nothing_of_a_question_is_read_as_markdown_or_html() -> None:
+    asked = '<b>"x"</b> $x^2$ *a* `b` [c](d)'
+    turn = replace(HIT, cache=replace(HIT.cache, match=Match.EQUIVALENT, asked=asked))
+    assert asked in shown(turn)
+    assert not re.search(r"[$*`\[]|<b>", badge(turn, EN))
 
 
 def test_a_miss_says_how_long_and_how_fast() -> None:
