@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from cache_store.types import CacheKey, CacheQuery, ImagePart, Scalar, TextPart, Turn
 
 VERSION = "qwen3vl-key-1"
 
-Encodable = Scalar | list["Encodable"] | tuple["Encodable", ...] | Mapping[str, "Encodable"]
+Encodable = Scalar | Sequence["Encodable"] | Mapping[str, "Encodable"]  # sequences: list, tuple
 
 
 def make_key(query: CacheQuery) -> tuple[CacheKey, bytes]:

@@ -36,7 +36,7 @@ class MediaStore:
         """The original, or None when it is no longer kept."""
         path = self._originals.find(id)
         try:
-            return path and path.read_bytes()
+            return path.read_bytes() if path else None
         except OSError:  # removed in this moment
             return None
 

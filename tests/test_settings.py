@@ -50,7 +50,13 @@ def test_every_field_is_a_variable_and_a_flag_with_help(
     name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     default = getattr(DEFAULT(), name)
-    value = {"dtype": "float32", "attention": "eager", "log_level": "debug"}.get(name)
+    chosen = {
+        "dtype": "float32",
+        "attention": "eager",
+        "log_level": "debug",
+        "cache_match": "exact",
+    }
+    value = chosen.get(name)
     if isinstance(default, bool):
         value = "true"
     elif value is None:

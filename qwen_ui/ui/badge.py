@@ -14,7 +14,7 @@ def badge(turn: Turn, say: Texts) -> str:
     if not parts:
         return ""
     hit = turn.cache is not None and turn.cache.hit
-    kind = f"hit {turn.cache.match}" if turn.cache and hit else turn.state.value
+    kind = "hit" if hit else turn.state.value
     tip, line = as_typed(_tooltip(turn, say)), as_typed(" · ".join(parts))
     return f'<div class="badge {kind}" title="{tip}">{line}</div>'
 

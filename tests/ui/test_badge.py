@@ -26,6 +26,11 @@ MISS = Turn(
 )  # fmt: skip
 
 
+def equivalent(asked: str) -> Turn:
+    status = CacheStatus("k", hit=True, tier="l1", age_s=120, lookup_s=0.003, asked=asked)
+    return replace(HIT, cache=replace(status, match=Match.EQUIVALENT))
+
+
 def shown(turn: Turn, say: Texts = EN) -> str:
     return html.unescape(re.sub(r"<[^>]*>", "", badge(turn, say)))
 
@@ -48,19 +53,19 @@ def test_the_tooltip_of_a_hit_has_tier_age_and_key() -> None:
 
 
 def test_an_equivalent_hit_says_what_its_answer_was_given_to() -> None:
-    turn = replace(HIT, cache=replace(HIT.cache, match=Match.EQUIVALENT, asked="What is *this*?"))
+    turn = equivalent("What is *this*?")
     assert shown(turn) == "cached: answer to “What is *this*?” · 3 ms · saved 2.4 s"
     assert shown(turn, ZH) == "来自缓存：“What is *this*?”的回答 · 3 毫秒 · 节省 2.4 秒"
     assert tip(turn).startswith(
         "The same question in other words was “What is *this*?”. Retry asks the model with yours."
     )
     assert "“What is *this*?”" in tip(turn, ZH)
-    assert 'class="badge hit equivalent"' in badge(turn, EN)
+    assert 'class="badge hit"' in badge(turn, EN)
 
 
 def test_a_long_question_is_cut_in_the_badge_and_whole_in_the_tooltip() -> None:
     asked = "Is it so\n\nor  not, " * 20
-    turn = replace(HIT, cache=replace(HIT.cache, match=Match.EQUIVALENT, asked=asked))
+    turn = equivalent(asked)
     assert len(shown(turn)) < 110
     assert "…”" in shown(turn)
     assert asked in tip(turn)
@@ -69,7 +74,7 @@ def test_a_long_question_is_cut_in_the_badge_and_whole_in_the_tooltip() -> None:
 
 def test_nothing_of_a_question_is_read_as_markdown_or_html() -> None:
     asked = '<b>"x"</b> $x^2$ *a* `b` [c](d)'
-    turn = replace(HIT, cache=replace(HIT.cache, match=Match.EQUIVALENT, asked=asked))
+    turn = equivalent(asked)
     assert asked in shown(turn)
     assert not re.search(r"[$*`\[]|<b>", badge(turn, EN))
 

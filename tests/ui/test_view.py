@@ -10,7 +10,8 @@ from qwen_ui.errors import BadPicture, GenerationFailed
 from qwen_ui.types import ModelState, ModelStatus, TextDelta, ThoughtDelta
 from qwen_ui.ui.conversation import Conversation, Turn
 from qwen_ui.ui.i18n import Texts, texts
-from qwen_ui.ui.view import as_typed, messages
+from qwen_ui.ui.typed import as_typed
+from qwen_ui.ui.view import messages
 from tests.ui.test_conversation import answered, picture
 
 EN, ZH = texts("en"), texts("zh")
