@@ -88,7 +88,7 @@ class ResponseCache:
         if isinstance(found, _Found) and found.match not in (Match.EXACT, match):
             found = "absent"
         took = time.perf_counter() - began
-        self._stats.looked_up(isinstance(found, _Found), took)
+        self._stats.took("lookup", took)
         if isinstance(found, str):
             self._stats.add(misses=1)
             similar = self._similar.suggest(key.scope, query, self._now())
@@ -133,7 +133,10 @@ class ResponseCache:
         entry = CacheEntry(material, query.model, query.max_tokens, answer, now, now + keep_s)
         stored = Stored(codec.dump(entry), entry.expires_at, tags_of(query, key), answer.elapsed_s)
         name = self._name_for(query, key, entry)
-        if not self._store.put(name, stored, generation):
+        began = time.perf_counter()
+        kept = self._store.put(name, stored, generation)
+        self._stats.took("write", time.perf_counter() - began)
+        if not kept:
             self._stats.add(refused=1)
             return None
         self._stats.add(stored=1)
@@ -168,30 +171,16 @@ class ResponseCache:
 
     def stats(self) -> CacheStats:
         """Counters over all processes and restarts, and what is kept now."""
-        totals = self._stats.totals()
-        count = totals.counters
+        counted = self._stats.report()
         entries, stored_bytes = self._store.size(Tier.L2)
         memory_entries, memory_bytes = self._store.size(Tier.L1)
-        return CacheStats(
-            hits_l1=int(count["hits_l1"]),
-            hits_l2=int(count["hits_l2"]),
-            equivalent_l1=int(count["equivalent_l1"]),
-            equivalent_l2=int(count["equivalent_l2"]),
-            misses=int(count["misses"]),
-            bypasses=int(count["bypasses"]),
-            stored=int(count["stored"]),
-            refused=int(count["refused"]),
-            errors=int(count["corrupt"]) + self._store.faults,
-            saved_s=float(count["saved_s"]),
-            saved_busy_s=float(count["saved_busy_s"]),
-            saved_tokens=int(count["saved_tokens"]),
+        return replace(
+            counted,
+            errors=counted.errors + self._store.faults,
             entries=max(entries, memory_entries),
             stored_bytes=max(stored_bytes, memory_bytes),
             memory_entries=memory_entries,
             memory_bytes=memory_bytes,
-            lookup_p50_s=totals.lookup_p50_s,
-            lookup_p95_s=totals.lookup_p95_s,
-            series=totals.series,
         )
 
     def close(self) -> None:
@@ -234,7 +223,7 @@ class ResponseCache:
             return _Found(codec.load(located[0]), located[1], name)
         except CorruptEntry as error:
             log.warning("%s is not served: %s", name, error)
-            self._stats.add(corrupt=1)
+            self._stats.add(corrupt=1, evicted_corrupt=1)
             self._store.delete(name)
             return "corrupt"
 

@@ -14,8 +14,11 @@ log = logging.getLogger(__name__)
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS counters (name TEXT PRIMARY KEY, value REAL NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS series (
-    slot INTEGER PRIMARY KEY, hits INTEGER NOT NULL, misses INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS slots (
+    slot INTEGER, name TEXT, value REAL NOT NULL, PRIMARY KEY (slot, name)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS latencies (
+    hour INTEGER, name TEXT, bucket INTEGER, count INTEGER NOT NULL,
+    PRIMARY KEY (hour, name, bucket)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS digests (
     file TEXT PRIMARY KEY, decoders TEXT NOT NULL, digest TEXT NOT NULL,
     width INTEGER NOT NULL, height INTEGER NOT NULL, frames INTEGER NOT NULL,

@@ -1,39 +1,96 @@
-"""Counters and a time series: cheap to add to, kept over restarts, summed over processes."""
+"""Counters, a time series and latencies: cheap, kept over restarts, summed over processes.
+
+The counters, by who adds to them:
+
+    lookups     hits_l1, hits_l2             answers served, by tier; equivalent ones too
+                equivalent_l1, equivalent_l2 those of them that were given to another wording
+                misses, bypasses             nothing to serve; the request passed the cache by
+                saved_s, saved_busy_s, saved_tokens
+    flights     collapsed                    readers that joined a running answer
+    writes      stored, refused              kept; not to be kept, or no store took it
+                dropped_writes               given up because the writer was behind
+                corrupt                      stored bytes that failed their check
+    eviction    evicted_REASON               REASON is one of types.Evicted
+    audit       audited, mismatched, drifted answers run again; of a remote engine: drifted
+                unaudited                    sampled, but the queue had no room
+
+Latencies (`took`): `lookup`, and `write`, the time until a store has taken an answer.
+"""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections import Counter, deque
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, field
+from typing import TypeVar
 
 from cache_store.database import Database
-from cache_store.types import SeriesPoint
+from cache_store.histogram import bucket, percentile
+from cache_store.types import CacheStats, Evicted, SeriesPoint
 
 SLOT_S = 60
 KEEP_SLOTS = 24 * 60
+_HOUR_S = 3600  # a slot of the latencies; a day of them is kept, and looked back on
+_KEEP_HOURS = 24
 _FLUSH_EVERY_S = 2.0
-_SAMPLES = 1024  # lookups that the percentiles look back on
+_Key = TypeVar("_Key", bound=Hashable)
+
+_IN_SERIES = frozenset(
+    {
+        *("hits_l1", "hits_l2", "equivalent_l1", "equivalent_l2", "collapsed", "misses"),
+        *("bypasses", "saved_s"),
+    }
+)
+_WHOLE = (
+    *("hits_l1", "hits_l2", "equivalent_l1", "equivalent_l2", "collapsed", "misses", "bypasses"),
+    *("stored", "refused", "dropped_writes", "saved_tokens"),
+    *("audited", "mismatched", "drifted", "unaudited"),
+)
 
 _ADD_COUNTER = (
     "INSERT INTO counters VALUES (?, ?) ON CONFLICT (name)"
     " DO UPDATE SET value = value + excluded.value"
 )
 _ADD_SLOT = (
-    "INSERT INTO series VALUES (?, ?, ?) ON CONFLICT (slot)"
-    " DO UPDATE SET hits = hits + excluded.hits, misses = misses + excluded.misses"
+    "INSERT INTO slots VALUES (?, ?, ?) ON CONFLICT (slot, name)"
+    " DO UPDATE SET value = value + excluded.value"
+)
+_ADD_LATENCY = (
+    "INSERT INTO latencies VALUES (?, ?, ?, ?) ON CONFLICT (hour, name, bucket)"
+    " DO UPDATE SET count = count + excluded.count"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """All counters since the file was made, unflushed ones included."""
+    """All that was counted since the file was made, unflushed counts included.
 
-    counters: Counter[str]
+    `latencies` are counts by bucket (see `histogram`) over the last day.
+    """
+
+    counters: Mapping[str, float]
     series: tuple[SeriesPoint, ...]
-    lookup_p50_s: float
-    lookup_p95_s: float
+    latencies: Mapping[str, Mapping[int, float]]
+
+
+@dataclass(slots=True)
+class _Counts:
+    """What one process counted since it last wrote. Every part only adds up."""
+
+    counters: dict[str, float] = field(default_factory=dict)
+    slots: dict[tuple[int, str], float] = field(default_factory=dict)
+    latencies: dict[tuple[int, str, int], float] = field(default_factory=dict)
+
+    def update(self, other: _Counts) -> None:
+        _add(self.counters, other.counters)
+        _add(self.slots, other.slots)
+        _add(self.latencies, other.latencies)
+
+    def forget(self, first_slot: int, first_hour: int) -> None:
+        """Leave out what would not be kept: memory stays bounded while nothing can be written."""
+        self.slots = {key: n for key, n in self.slots.items() if key[0] >= first_slot}
+        self.latencies = {key: n for key, n in self.latencies.items() if key[0] >= first_hour}
 
 
 class StatsRecorder:
@@ -44,92 +101,127 @@ class StatsRecorder:
         self._now = now
         self._lock = threading.Lock()
         self._flushing = threading.Lock()  # so that nobody reads while counts are in neither place
-        self._unwritten: Counter[str] = Counter()
-        self._slots: dict[int, list[int]] = {}
-        self._lookups: deque[float] = deque(maxlen=_SAMPLES)
+        self._unwritten = _Counts()
         self._closing = threading.Event()
         self._writer = threading.Thread(target=self._write_often, name="stats", daemon=True)
         self._writer.start()
 
     def add(self, **amounts: float) -> None:
-        """Add to counters by name."""
-        with self._lock:
-            self._unwritten.update(amounts)
-
-    def looked_up(self, hit: bool, seconds: float) -> None:
-        """One lookup that could have hit, for the series and the percentiles."""
+        """Add to counters by name; the outcomes of lookups enter the time series too."""
         slot = int(self._now() // SLOT_S)
         with self._lock:
-            self._slots.setdefault(slot, [0, 0])[0 if hit else 1] += 1
-            self._lookups.append(seconds)
+            counters, slots = self._unwritten.counters, self._unwritten.slots
+            for name, amount in amounts.items():
+                counters[name] = counters.get(name, 0) + amount
+                if name in _IN_SERIES:
+                    slots[slot, name] = slots.get((slot, name), 0) + amount
+
+    def took(self, what: str, seconds: float) -> None:
+        """One duration, for the percentiles."""
+        key = (int(self._now() // _HOUR_S), what, bucket(seconds))
+        with self._lock:
+            latencies = self._unwritten.latencies
+            latencies[key] = latencies.get(key, 0) + 1
 
     def totals(self, minutes: int = 60) -> Totals:
         """What was counted; the series covers the last `minutes`, empty slots included."""
-        with self._flushing:
-            return self._totals(minutes)
-
-    def _totals(self, minutes: int) -> Totals:
-        written = Counter(dict(self._database.read("SELECT * FROM counters")))
         newest = int(self._now() // SLOT_S)
-        oldest = newest - minutes + 1
-        slots = {
-            slot: [hits, misses]
-            for slot, hits, misses in self._database.read(
-                "SELECT * FROM series WHERE slot >= ?", (oldest,)
-            )
-        }
-        with self._lock:
-            written.update(self._unwritten)
-            for slot, (hits, misses) in self._slots.items():
-                old = slots.get(slot, [0, 0])
-                slots[slot] = [old[0] + hits, old[1] + misses]
-            samples = sorted(self._lookups)
-        series = tuple(
-            SeriesPoint(float(slot * SLOT_S), SLOT_S, *slots.get(slot, (0, 0)))
-            for slot in range(oldest, newest + 1)
+        oldest, first_hour = newest - minutes + 1, self._first_hour()
+        with self._flushing:
+            counts = self._written(oldest, first_hour)
+            with self._lock:
+                counts.update(self._unwritten)
+        latencies: dict[str, dict[int, float]] = {}
+        for (_, what, number), count in counts.latencies.items():
+            _add(latencies.setdefault(what, {}), {number: count})
+        series = tuple(_point(slot, counts.slots) for slot in range(oldest, newest + 1))
+        return Totals(counts.counters, series, latencies)
+
+    def report(self) -> CacheStats:
+        """The totals as the panel shows them; what the stores hold is for the caller to add."""
+        totals = self.totals()
+        count = totals.counters
+        lookups, writes = (totals.latencies.get(what, {}) for what in ("lookup", "write"))
+        whole = {name: int(count.get(name, 0)) for name in _WHOLE}
+        return CacheStats(
+            **whole,
+            errors=int(count.get("corrupt", 0)),
+            evicted={reason: int(count.get(f"evicted_{reason}", 0)) for reason in Evicted},
+            saved_s=float(count.get("saved_s", 0)),
+            saved_busy_s=float(count.get("saved_busy_s", 0)),
+            lookup_p50_s=percentile(lookups, 0.5),
+            lookup_p95_s=percentile(lookups, 0.95),
+            lookup_p99_s=percentile(lookups, 0.99),
+            write_p50_s=percentile(writes, 0.5),
+            write_p95_s=percentile(writes, 0.95),
+            series=totals.series,
         )
-        return Totals(written, series, _percentile(samples, 0.5), _percentile(samples, 0.95))
 
     def flush(self) -> None:
         """Write what is not written yet; what cannot be written is kept for the next time."""
         with self._flushing:
-            self._flush()
-
-    def _flush(self) -> None:
-        with self._lock:
-            counters, self._unwritten = self._unwritten, Counter()
-            slots, self._slots = self._slots, {}
-        if not counters and not slots:
-            return
-        oldest = int(self._now() // SLOT_S) - KEEP_SLOTS
-        written = self._database.write(
-            [
-                (_ADD_COUNTER, list(counters.items())),
-                (_ADD_SLOT, [(slot, *counts) for slot, counts in slots.items()]),
-                ("DELETE FROM series WHERE slot < ?", [(oldest,)]),
-            ]
-        )
-        if not written:
-            self._take_back(counters, slots)
+            with self._lock:
+                counts, self._unwritten = self._unwritten, _Counts()
+            if not counts.counters and not counts.latencies:
+                return
+            if not self._write(counts):
+                counts.forget(self._first_slot(), self._first_hour())
+                with self._lock:
+                    self._unwritten.update(counts)
 
     def close(self) -> None:
         self._closing.set()
         self._writer.join()
         self.flush()
 
-    def _take_back(self, counters: Counter[str], slots: dict[int, list[int]]) -> None:
-        with self._lock:
-            self._unwritten.update(counters)
-            for slot, (hits, misses) in slots.items():
-                mine = self._slots.setdefault(slot, [0, 0])
-                mine[0] += hits
-                mine[1] += misses
+    def _written(self, oldest: int, first_hour: int) -> _Counts:
+        read = self._database.read
+        slots = read("SELECT slot, name, value FROM slots WHERE slot >= ?", (oldest,))
+        latencies = read("SELECT * FROM latencies WHERE hour >= ?", (first_hour,))
+        return _Counts(
+            dict(read("SELECT name, value FROM counters")),
+            {(slot, name): value for slot, name, value in slots},
+            {(hour, what, number): count for hour, what, number, count in latencies},
+        )
+
+    def _write(self, counts: _Counts) -> bool:
+        return self._database.write(
+            [
+                (_ADD_COUNTER, list(counts.counters.items())),
+                (_ADD_SLOT, [(*key, value) for key, value in counts.slots.items()]),
+                (_ADD_LATENCY, [(*key, count) for key, count in counts.latencies.items()]),
+                ("DELETE FROM slots WHERE slot < ?", [(self._first_slot(),)]),
+                ("DELETE FROM latencies WHERE hour < ?", [(self._first_hour(),)]),
+            ]
+        )
+
+    def _first_slot(self) -> int:
+        return int(self._now() // SLOT_S) - KEEP_SLOTS + 1
+
+    def _first_hour(self) -> int:
+        return int(self._now() // _HOUR_S) - _KEEP_HOURS + 1
 
     def _write_often(self) -> None:
         while not self._closing.wait(_FLUSH_EVERY_S):
             self.flush()
 
 
-def _percentile(ordered: list[float], share: float) -> float:
-    """Nearest-rank percentile; 0 when there is nothing."""
-    return ordered[min(int(share * len(ordered)), len(ordered) - 1)] if ordered else 0.0
+def _add(into: dict[_Key, float], amounts: Mapping[_Key, float]) -> None:
+    for key, amount in amounts.items():
+        into[key] = into.get(key, 0) + amount
+
+
+def _point(slot: int, counts: Mapping[tuple[int, str], float]) -> SeriesPoint:
+    def whole(*names: str) -> int:
+        return int(sum(counts.get((slot, name), 0) for name in names))
+
+    return SeriesPoint(
+        start=float(slot * SLOT_S),
+        width_s=SLOT_S,
+        hits=whole("hits_l1", "hits_l2"),
+        misses=whole("misses"),
+        equivalent=whole("equivalent_l1", "equivalent_l2"),
+        collapsed=whole("collapsed"),
+        bypasses=whole("bypasses"),
+        saved_s=float(counts.get((slot, "saved_s"), 0)),
+    )

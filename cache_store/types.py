@@ -183,33 +183,54 @@ class CachePolicy:
     ttl_now_s: float = 5 * 60
 
 
+class Evicted(StrEnum):
+    """Why an entry is gone."""
+
+    EXPIRED = "expired"  # its TTL ended
+    BUDGET = "budget"  # room was needed for others
+    FORGOTTEN = "forgotten"  # somebody asked for it
+    CORRUPT = "corrupt"  # its bytes failed their check
+    QUARANTINED = "quarantined"  # an audit got another answer
+
+
 @dataclass(frozen=True, slots=True)
 class SeriesPoint:
     """One slot of the time series: counts inside [start, start + width_s)."""
 
     start: float
     width_s: float
-    hits: int
+    hits: int  # equivalent ones too
     misses: int
+    equivalent: int = 0
+    collapsed: int = 0
+    bypasses: int = 0
+    saved_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class CacheStats:
     """Counters since the cache was first opened, and what is kept now.
 
-    `hits_l1` and `hits_l2` are all hits, `equivalent_*` those of them that were given to another
-    wording.
+    `hits_l1` and `hits_l2` are all hits, `equivalent_*` those of them that answered another
+    wording. Percentiles are over the last day. `stats.py` tells what each counter counts.
     """
 
     hits_l1: int = 0
     hits_l2: int = 0
     equivalent_l1: int = 0
     equivalent_l2: int = 0
+    collapsed: int = 0
     misses: int = 0
     bypasses: int = 0
     stored: int = 0
     refused: int = 0
+    dropped_writes: int = 0
+    evicted: Mapping[Evicted, int] = field(default_factory=dict)
     errors: int = 0
+    audited: int = 0
+    mismatched: int = 0
+    drifted: int = 0
+    unaudited: int = 0
     saved_s: float = 0.0
     saved_busy_s: float = 0.0
     saved_tokens: int = 0
@@ -219,6 +240,9 @@ class CacheStats:
     memory_bytes: int = 0
     lookup_p50_s: float = 0.0
     lookup_p95_s: float = 0.0
+    lookup_p99_s: float = 0.0
+    write_p50_s: float = 0.0
+    write_p95_s: float = 0.0
     series: tuple[SeriesPoint, ...] = field(default=())
 
     @property

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from cache_store.database import Database
-from cache_store.stats import SLOT_S, StatsRecorder
+from cache_store.stats import KEEP_SLOTS, SLOT_S, StatsRecorder
+from cache_store.types import Evicted
 from tests.cache_store.samples import ROOT
 
 
@@ -22,7 +23,6 @@ def test_counts_are_there_before_they_are_written_and_after_a_restart(tmp_path: 
     stats = StatsRecorder(database, lambda: 1000.0)
     stats.add(hits_l1=2, saved_s=1.5)
     stats.add(hits_l1=1)
-    stats.looked_up(True, 0.1)
     assert stats.totals().counters == {"hits_l1": 3, "saved_s": 1.5}
     stats.close()
     database.close()
@@ -31,7 +31,7 @@ def test_counts_are_there_before_they_are_written_and_after_a_restart(tmp_path: 
     stats.add(hits_l1=1)
     totals = stats.totals()
     assert totals.counters == {"hits_l1": 4, "saved_s": 1.5}
-    assert totals.series[-1].hits == 1
+    assert totals.series[-1].hits == 4
     stats.close()
     database.close()
 
@@ -40,7 +40,7 @@ def test_a_flush_changes_no_total(tmp_path: Path) -> None:
     stats = StatsRecorder(Database(tmp_path / "meta"))
     for _ in range(5):
         stats.add(misses=1)
-        stats.looked_up(False, 0.1)
+        stats.took("lookup", 0.1)
         before = stats.totals()
         stats.flush()
         assert stats.totals() == before
@@ -53,31 +53,32 @@ def test_two_processes_add_up(tmp_path: Path) -> None:
         "from cache_store.database import Database\n"
         "from cache_store.stats import StatsRecorder\n"
         f"stats = StatsRecorder(Database(Path({str(tmp_path / 'meta')!r})))\n"
-        "for _ in range(100): stats.add(hits_l1=1); stats.looked_up(True, 0.1); stats.flush()\n"
+        "for _ in range(100): stats.add(hits_l1=1); stats.took('lookup', 0.1); stats.flush()\n"
         "stats.close()\n"
     )
     stats = StatsRecorder(Database(tmp_path / "meta"))
     child = subprocess.Popen([sys.executable, "-c", script], cwd=ROOT)
     for _ in range(100):
         stats.add(hits_l1=1)
-        stats.looked_up(True, 0.1)
+        stats.took("lookup", 0.1)
         stats.flush()
     assert child.wait(30) == 0
     stats.flush()
     totals = stats.totals()
     assert totals.counters["hits_l1"] == 200
     assert sum(point.hits for point in totals.series) == 200
+    assert sum(totals.latencies["lookup"].values()) == 200
     stats.close()
 
 
 def test_the_series_has_a_point_for_each_minute_empty_ones_too() -> None:
     now = [SLOT_S * 100.0]
     stats = StatsRecorder(Database(None), lambda: now[0])
-    stats.looked_up(True, 0.1)
+    stats.add(hits_l1=1)
     stats.flush()
-    stats.looked_up(False, 0.1)
+    stats.add(misses=1)
     now[0] = SLOT_S * 102.5
-    stats.looked_up(True, 0.1)
+    stats.add(hits_l1=1)
     series = stats.totals(minutes=5).series
     assert [(p.start / SLOT_S, p.hits, p.misses) for p in series] == [
         (98, 0, 0),
@@ -94,26 +95,88 @@ def test_old_points_are_removed() -> None:
     now = [0.0]
     database = Database(None)
     stats = StatsRecorder(database, lambda: now[0])
-    stats.looked_up(True, 0.1)
+    stats.add(hits_l1=1)
     stats.flush()
     now[0] = 3 * 24 * 3600.0
-    stats.looked_up(True, 0.1)
+    stats.add(hits_l1=1)
     stats.flush()
-    assert len(database.read("SELECT * FROM series")) == 1
+    assert len(database.read("SELECT * FROM slots")) == 1
     stats.close()
 
 
-def test_percentiles_are_those_of_the_latest_lookups() -> None:
-    stats = StatsRecorder(Database(None))
-    assert stats.totals().lookup_p50_s == 0.0
+def test_percentiles_are_right_to_five_percent_and_outlive_a_restart(tmp_path: Path) -> None:
+    database = Database(tmp_path / "meta")
+    stats = StatsRecorder(database)
+    assert stats.report().lookup_p50_s == 0.0
     for number in range(1, 101):
-        stats.looked_up(True, number / 100)
-    totals = stats.totals()
-    assert totals.lookup_p50_s == pytest.approx(0.5, abs=0.011)
-    assert totals.lookup_p95_s == pytest.approx(0.95, abs=0.011)
-    for _ in range(1024):
-        stats.looked_up(True, 7.0)
-    assert stats.totals().lookup_p50_s == 7.0
+        stats.took("lookup", number / 1e5)
+        stats.took("write", number / 1e2)
+    stats.close()
+    database.close()
+    stats = StatsRecorder(Database(tmp_path / "meta"))
+    report = stats.report()
+    assert report.lookup_p50_s == pytest.approx(50e-5, rel=0.05)
+    assert report.lookup_p95_s == pytest.approx(95e-5, rel=0.05)
+    assert report.lookup_p99_s == pytest.approx(99e-5, rel=0.05)
+    assert report.write_p50_s == pytest.approx(0.5, rel=0.05)
+    assert report.write_p95_s == pytest.approx(0.95, rel=0.05)
+    stats.close()
+
+
+def test_percentiles_look_back_a_day_and_older_rows_are_removed() -> None:
+    now = [0.0]
+    database = Database(None)
+    stats = StatsRecorder(database, lambda: now[0])
+    stats.took("lookup", 5.0)
+    stats.flush()
+    now[0] = 23.5 * 3600
+    stats.took("lookup", 0.001)
+    assert stats.report().lookup_p99_s == pytest.approx(5.0, rel=0.05)
+    now[0] = 24 * 3600
+    assert stats.report().lookup_p99_s == pytest.approx(0.001, rel=0.05)
+    stats.flush()
+    assert len(database.read("SELECT * FROM latencies")) == 1
+    stats.close()
+
+
+def test_a_busy_day_takes_a_bounded_number_of_rows() -> None:
+    now = [0.0]
+    database = Database(None)
+    stats = StatsRecorder(database, lambda: now[0])
+    for minute in range(3 * 24 * 60):
+        now[0] = minute * 60.0
+        stats.add(hits_l1=1, hits_l2=1, equivalent_l1=1, equivalent_l2=1, misses=1, saved_s=1)
+        for exponent in range(-9, 5):
+            stats.took("lookup", 10.0**exponent)
+        if minute % 60 == 0:
+            stats.flush()
+    stats.flush()
+    (slots,), (latencies,) = (
+        database.read(f"SELECT count(*) FROM {name}")[0] for name in ("slots", "latencies")
+    )
+    assert slots <= (KEEP_SLOTS + 1) * 6
+    assert latencies <= 25 * 14
+    stats.close()
+
+
+def test_the_report_names_every_outcome() -> None:
+    stats = StatsRecorder(Database(None))
+    stats.add(hits_l1=3, hits_l2=2, equivalent_l1=1, collapsed=4, misses=5, bypasses=1)
+    stats.add(stored=6, refused=1, dropped_writes=2, corrupt=1, saved_s=1.5, saved_busy_s=0.5)
+    stats.add(evicted_expired=1, evicted_budget=2, evicted_quarantined=3, saved_tokens=7)
+    stats.add(audited=9, mismatched=1, drifted=2, unaudited=3)
+    report = stats.report()
+    assert (report.hits, report.equivalent, report.collapsed, report.misses) == (5, 1, 4, 5)
+    assert (report.stored, report.refused, report.dropped_writes, report.errors) == (6, 1, 2, 1)
+    assert report.evicted == {
+        Evicted.EXPIRED: 1, Evicted.BUDGET: 2, Evicted.FORGOTTEN: 0, Evicted.CORRUPT: 0,
+        Evicted.QUARANTINED: 3,
+    }  # fmt: skip
+    assert (report.audited, report.mismatched, report.drifted, report.unaudited) == (9, 1, 2, 3)
+    assert (report.saved_s, report.saved_busy_s, report.saved_tokens) == (1.5, 0.5, 7)
+    point = report.series[-1]
+    assert (point.hits, point.equivalent, point.collapsed, point.misses) == (5, 1, 4, 5)
+    assert (point.bypasses, point.saved_s) == (1, 1.5)
     stats.close()
 
 
@@ -138,7 +201,7 @@ def test_what_could_not_be_written_is_kept_and_written_later() -> None:
     database.fail = True
     for _ in range(3):
         stats.add(hits_l1=1)
-        stats.looked_up(True, 0.1)
+        stats.took("lookup", 0.1)
         stats.flush()
     assert stats.totals().counters["hits_l1"] == 3
     assert database.read("SELECT * FROM counters") == []
@@ -148,6 +211,22 @@ def test_what_could_not_be_written_is_kept_and_written_later() -> None:
     totals = stats.totals()
     assert totals.counters["hits_l1"] == 3
     assert sum(point.hits for point in totals.series) == 3
+    stats.close()
+
+
+def test_a_disk_that_stays_full_does_not_fill_the_memory() -> None:
+    now = [0.0]
+    database = SlowDatabase()
+    database.fail = True
+    stats = StatsRecorder(database, lambda: now[0])
+    for minute in range(3 * 24 * 60):
+        now[0] = minute * 60.0
+        stats.add(hits_l1=1)
+        stats.took("lookup", 0.001)
+    stats.flush()
+    assert len(stats._unwritten.slots) == KEEP_SLOTS
+    assert len(stats._unwritten.latencies) == 24
+    assert stats.report().hits == 3 * 24 * 60
     stats.close()
 
 
@@ -172,7 +251,7 @@ def test_many_threads_lose_no_count() -> None:
     def work(_: int) -> None:
         for _ in range(500):
             stats.add(hits_l1=1)
-            stats.looked_up(True, 0.0)
+            stats.took("lookup", 0.0)
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(work, range(8)))
