@@ -32,7 +32,7 @@ from cache_store.keys import make_key
 from cache_store.memo import DigestMemo
 from cache_store.similar import SimilarQuestions
 from cache_store.stats import StatsRecorder
-from cache_store.stores.base import Store, Stored
+from cache_store.stores.base import Store, Stored, name_tag
 from cache_store.stores.memory import MemoryStore
 from cache_store.stores.opening import open_store
 from cache_store.stores.tiered import TieredStore
@@ -164,6 +164,24 @@ class ResponseCache:
         """Why this query misses: the nearest entry and what is different. Reads many entries."""
         return explain(query, self._store, self._now(), _serves)
 
+    def holds(self, query: CacheQuery, answer: Answer) -> bool:
+        """Whether this very answer would be served to this very query now. Not counted."""
+        return self._holding(query, answer) is not None
+
+    def quarantine(self, query: CacheQuery, answer: Answer) -> None:
+        """Delete an answer that proved wrong; one that has replaced it meanwhile stays."""
+        found = self._holding(query, answer)
+        if found is not None:
+            try:
+                self._store.forget(name_tag(found.name))  # in every process
+            except StoreUnavailable as error:
+                log.error("%s may still be served by others: %s", found.name, error)
+            self.count(evicted_quarantined=1)
+
+    def count(self, **amounts: float) -> None:
+        """Add to the statistics (`stats.py` lists the counters)."""
+        self._stats.add(**amounts)
+
     def clear(self) -> None:
         """Forget every answer; statistics stay. Raises StoreUnavailable as `forget` does."""
         self._store.clear()
@@ -214,6 +232,11 @@ class ResponseCache:
             else:
                 other = other or replace(found, match=Match.EQUIVALENT, question=question or "")
         return other or why
+
+    def _holding(self, query: CacheQuery, answer: Answer) -> _Found | None:
+        found = self._find(query, *make_key(query))
+        exact = isinstance(found, _Found) and found.match is Match.EXACT
+        return found if exact and found.entry.answer == answer else None
 
     def _load(self, name: str) -> _Found | str:
         located = self._store.locate(name)

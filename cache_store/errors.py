@@ -5,7 +5,9 @@ CacheStoreError
 │   └── PictureTooLarge its header announces more pixels than allowed; nothing was decoded
 ├── CorruptEntry        stored bytes that are not what was stored; never served
 ├── StoreUnavailable    a store cannot be opened, read or written (disk full, server gone)
-└── UnknownStore        a URL that names no store, or one whose client is not installed
+├── UnknownStore        a URL that names no store, or one whose client is not installed
+├── BadPack             an archive that is none, is of another version, or was cut short
+└── CannotRepeat        a served answer cannot be run again (its picture or its model is gone)
 """
 
 
@@ -36,3 +38,11 @@ class CorruptEntry(CacheStoreError):
 
 class UnknownStore(CacheStoreError):
     """A store's URL is not understood, or its client is not installed; says what to do."""
+
+
+class CannotRepeat(CacheStoreError):
+    """A served answer cannot be run again, now or later: its picture or its model is gone."""
+
+
+class BadPack(CacheStoreError):
+    """An archive that is none, is of another version, or was cut short; says where."""

@@ -11,8 +11,9 @@ The counters, by who adds to them:
                 dropped_writes               given up because the writer was behind
                 corrupt                      stored bytes that failed their check
     eviction    evicted_REASON               REASON is one of types.Evicted
-    audit       audited, mismatched, drifted answers run again; of a remote engine: drifted
-                unaudited                    sampled, but the queue had no room
+    audit       audited, mismatched          answers run again; those that came out otherwise
+                audited_remote, drifted      the same for servers that are not ours
+                unaudited                    sampled, but no room was left, or the picture is gone
 
 Latencies (`took`): `lookup`, and `write`, the time until a store has taken an answer.
 """
@@ -25,6 +26,7 @@ from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from cache_store.bounds import upper_bound
 from cache_store.database import Database
 from cache_store.histogram import bucket, percentile
 from cache_store.types import CacheStats, Evicted, SeriesPoint
@@ -45,7 +47,7 @@ _IN_SERIES = frozenset(
 _WHOLE = (
     *("hits_l1", "hits_l2", "equivalent_l1", "equivalent_l2", "collapsed", "misses", "bypasses"),
     *("stored", "refused", "dropped_writes", "saved_tokens"),
-    *("audited", "mismatched", "drifted", "unaudited"),
+    *("audited", "mismatched", "audited_remote", "drifted", "unaudited"),
 )
 
 _ADD_COUNTER = (
@@ -145,6 +147,7 @@ class StatsRecorder:
         whole = {name: int(count.get(name, 0)) for name in _WHOLE}
         return CacheStats(
             **whole,
+            mismatch_bound=upper_bound(whole["mismatched"], whole["audited"]),
             errors=int(count.get("corrupt", 0)),
             evicted={reason: int(count.get(f"evicted_{reason}", 0)) for reason in Evicted},
             saved_s=float(count.get("saved_s", 0)),

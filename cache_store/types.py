@@ -229,6 +229,8 @@ class CacheStats:
     errors: int = 0
     audited: int = 0
     mismatched: int = 0
+    mismatch_bound: float = 1.0  # 95 % upper bound of the rate of mismatches (Clopper-Pearson)
+    audited_remote: int = 0
     drifted: int = 0
     unaudited: int = 0
     saved_s: float = 0.0

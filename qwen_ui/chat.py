@@ -16,7 +16,8 @@ from types import MappingProxyType
 
 from cache_store.cache import ResponseCache
 from cache_store.questions import canonical
-from cache_store.types import CacheQuery, Hit, ImagePart, Lookup, Scalar, TextPart, Turn
+from cache_store.types import CacheQuery, Hit, ImagePart, Lookup, Match, Scalar, TextPart, Turn
+from qwen_ui.audits import Audits
 from qwen_ui.engines.base import (
     Engine,
     EngineClosed,
@@ -60,6 +61,7 @@ class ChatService:
         self._registry = registry
         self._images = images
         self._settings = settings
+        self._audits = Audits(cache, registry, settings.audit_rate)
         self._lookups = ThreadPoolExecutor(8, thread_name_prefix="lookup")
         self._running: set[Pending] = set()
 
@@ -98,6 +100,8 @@ class ChatService:
         else:
             found = self._cache.lookup(query, control.match or self._settings.cache_match)
         if isinstance(found, Hit):
+            if found.match is Match.EXACT:  # another wording may well get another answer
+                self._audits.sample(query, found, _generation(request, query, spec), spec)
             return Replay(found)
         if control.only_if_cached:
             raise NotCached
@@ -119,6 +123,7 @@ class ChatService:
         yield pending.status
         flight = Flight(pending, self._cache)
         self._running.add(pending)
+        self._audits.give_way()
         try:
             async for waiting in self._submit_when_ready(pending, flight):
                 yield waiting
@@ -127,6 +132,7 @@ class ChatService:
         finally:
             pending.stop()
             self._running.discard(pending)
+            self._audits.resume()
 
     # --- around it -----------------------------------------------------------------------------
 
@@ -145,6 +151,7 @@ class ChatService:
     def clear_cache(self) -> None:
         """Forget every stored answer."""
         self._cache.clear()
+        self._audits.clear()
 
     def close(self, grace_s: float = 5.0) -> None:
         """Let running answers finish for `grace_s`, stop the others, write everything down."""
@@ -154,6 +161,7 @@ class ChatService:
         for pending in list(self._running):
             pending.stop()
         self._lookups.shutdown()
+        self._audits.close()
         self._registry.close()
         self._cache.close()
 
@@ -199,8 +207,9 @@ class ChatService:
             engine = loading.result()
             if engine.waiting:
                 yield ModelStatus(model, ModelState.READY, 1.0, engine.waiting)
+            generation = _generation(pending.request, pending.query, engine.spec)
             try:
-                pending.started(engine.submit(_generation(pending, engine.spec), flight.hear))
+                pending.started(engine.submit(generation, flight.hear))
                 return
             except EngineClosed:  # another visitor switched models in this moment
                 continue
@@ -263,6 +272,6 @@ def _turn(message: Message) -> Turn:
     )
 
 
-def _generation(pending: Pending, spec: EngineSpec) -> GenerationRequest:
-    sampling = Sampling.resolve(pending.request.sampling, spec.sampling)
-    return GenerationRequest(pending.request.messages, sampling, pending.query.max_tokens)
+def _generation(request: ChatRequest, query: CacheQuery, spec: EngineSpec) -> GenerationRequest:
+    sampling = Sampling.resolve(request.sampling, spec.sampling)
+    return GenerationRequest(request.messages, sampling, query.max_tokens)

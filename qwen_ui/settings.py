@@ -78,6 +78,13 @@ class Settings(BaseSettings):
     media_max_bytes: int = Field(512 * MIB, ge=MIB, description="budget of uploaded pictures")
     media_ttl_s: float = Field(86_400, gt=0, description="seconds an uploaded picture is kept")
 
+    audit_rate: float = Field(
+        0.05,
+        ge=0,
+        le=1,
+        description="share of hits that the idle model answers again, as proof; 0: none",
+    )
+
     # limits of one question
     max_upload_bytes: int = Field(64 * MIB, ge=1024, description="largest picture file")
     max_image_pixels: int = Field(

@@ -75,7 +75,7 @@ class Chat:
         **settings: Any,
     ) -> None:
         self.sources = sources or (ScriptedSource(),)
-        self.settings = Settings(cache_dir=directory, **settings)
+        self.settings = Settings(cache_dir=directory, **{"audit_rate": 0.0} | settings)
         policy = CachePolicy(
             self.settings.cache_ttl_s,
             self.settings.memory_max_bytes,

@@ -17,8 +17,15 @@ MODULES = sorted(
     for path in ROOT.glob(f"{folder}/**/*.py")
 )
 PAGES = ("qwen_ui.ui", "qwen_ui.api", "qwen_ui.server")
-ABOVE = ("qwen_ui.chat", "qwen_ui.runs", "qwen_ui.images", "qwen_ui.media", *PAGES)
-KNOW_THE_CACHE = {"chat.py", "runs.py", "images.py", "server.py", "types.py"}
+ABOVE = (
+    "qwen_ui.chat",
+    "qwen_ui.runs",
+    "qwen_ui.audits",
+    "qwen_ui.images",
+    "qwen_ui.media",
+    *PAGES,
+)
+KNOW_THE_CACHE = {"chat.py", "runs.py", "audits.py", "images.py", "server.py", "types.py"}
 
 
 def imported(path: Path) -> Iterator[str]:

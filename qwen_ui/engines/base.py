@@ -61,6 +61,7 @@ class EngineSpec:
     versions: tuple[str, ...]
     thinking: bool = False
     demo: bool = False
+    remote: bool = False  # another server's model: its answers may change without our knowing
     sampling: Sampling = Sampling()
 
     def fingerprint(self) -> str:
@@ -71,7 +72,7 @@ class EngineSpec:
 @lru_cache(maxsize=64)
 def _fingerprint(spec: EngineSpec) -> str:
     fields = asdict(spec)
-    for name in ("source", "sampling", "demo"):  # a place, defaults (the key has them), a label
+    for name in ("source", "sampling", "demo", "remote"):  # a place, defaults (in the key), labels
         del fields[name]
     return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
 
@@ -136,14 +137,16 @@ class Engine(Protocol):
 
     @property
     def waiting(self) -> int:
-        """Jobs that are queued or running."""
+        """Jobs that are queued or running, idle ones left out."""
         ...
 
-    def submit(self, request: GenerationRequest, listener: Listener) -> Job:
+    def submit(self, request: GenerationRequest, listener: Listener, *, idle: bool = False) -> Job:
         """Queue a request. `listener` is called on the worker's thread: deltas in order, then
         exactly one Completion or Failure; on the canceller's thread where the job never ran.
+        `idle`: begin only if there is nothing else to do, and be cancelled by the next request.
 
-        Raises errors.EngineBusy when the queue is full, EngineClosed after `close`.
+        Raises errors.EngineBusy when the queue is full (for idle: is not empty), EngineClosed
+        after `close`.
         """
         ...
 

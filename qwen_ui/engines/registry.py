@@ -107,6 +107,11 @@ class EngineRegistry:
                 slot.loading = self._begin_load(name, slot)
             return slot.loading
 
+    def loaded(self, name: str) -> Engine | None:
+        """The engine if it is in memory; no use of it, so it may still be the next to go."""
+        with self._lock:
+            return self._loaded.get(name)
+
     def close(self) -> None:
         """Close every engine; blocks until running answers have ended, but not for a load."""
         with self._lock:

@@ -69,8 +69,8 @@ class ScriptedEngine:
     def waiting(self) -> int:
         return self._worker.waiting
 
-    def submit(self, request: GenerationRequest, listener: Listener) -> Job:
-        return self._worker.submit(request, listener)
+    def submit(self, request: GenerationRequest, listener: Listener, *, idle: bool = False) -> Job:
+        return self._worker.submit(request, listener, idle=idle)
 
     def close(self) -> None:
         self.release()

@@ -43,8 +43,8 @@ class TransformersEngine:
     def waiting(self) -> int:
         return self._worker.waiting
 
-    def submit(self, request: GenerationRequest, listener: Listener) -> Job:
-        return self._worker.submit(request, listener)
+    def submit(self, request: GenerationRequest, listener: Listener, *, idle: bool = False) -> Job:
+        return self._worker.submit(request, listener, idle=idle)
 
     def close(self) -> None:
         """Finish what is queued, then give the memory back."""

@@ -22,14 +22,16 @@ class Worker:
     `run` emits deltas through `job.listener`, looks at `job.stop` and returns the Completion;
     what it raises reaches the listener as a Failure. A job that is cancelled before its turn
     leaves the queue at once, and its listener hears of it on the canceller's thread. Several
-    models never share a worker.
+    models never share a worker. There is at most one idle job, nobody waits behind it: it is
+    refused unless the thread has nothing to do, and stopped by the next ordinary job.
     """
 
     def __init__(self, name: str, run: Run, max_queue: int = 32) -> None:
         self._run = run
         self._queue: deque[_Queued] = deque()
         self._changed = threading.Condition()
-        self._pending = 0
+        self._pending = 0  # ordinary jobs
+        self._idle: Job | None = None
         self._max_pending = max_queue + 1
         self._closed = False
         self._thread = threading.Thread(target=self._loop, name=f"engine-{name}", daemon=True)
@@ -39,14 +41,15 @@ class Worker:
     def waiting(self) -> int:
         return self._pending
 
-    def submit(self, request: GenerationRequest, listener: Listener) -> Job:
+    def submit(self, request: GenerationRequest, listener: Listener, *, idle: bool = False) -> Job:
         job = _Queued(request, listener, self._leave)
         with self._changed:
             if self._closed:
                 raise EngineClosed
-            if self._pending >= self._max_pending:
-                raise EngineBusy(self._pending)
-            self._pending += 1
+            if idle:
+                self._take_idle(job)
+            else:
+                self._take()
             self._queue.append(job)
             self._changed.notify()
         return job
@@ -55,14 +58,36 @@ class Worker:
         """Let queued jobs finish, then end the thread. May be called twice."""
         with self._changed:
             self._closed = True
+            self._stop_idle()
             self._changed.notify()
         self._thread.join()
+
+    def _take(self) -> None:
+        if self._pending >= self._max_pending:
+            raise EngineBusy(self._pending)
+        self._pending += 1
+        self._stop_idle()
+
+    def _take_idle(self, job: Job) -> None:
+        if self._pending or self._idle is not None:
+            raise EngineBusy(self._pending)
+        self._idle = job
+
+    def _stop_idle(self) -> None:
+        if self._idle is not None:
+            self._idle.stop.set()  # `run` looks at it after each token
+
+    def _is_over(self, job: Job) -> None:
+        if job is self._idle:
+            self._idle = None
+        else:
+            self._pending -= 1
 
     def _loop(self) -> None:
         while (job := self._next()) is not None:
             outcome = self._outcome(job)
             with self._changed:  # before the listener hears of it: a reader may submit at once
-                self._pending -= 1
+                self._is_over(job)
             _report(job, outcome)
             del job, outcome  # an idle worker must not keep pictures alive
 
@@ -79,7 +104,7 @@ class Worker:
             if place is None:
                 return  # running or over: `run` looks at `job.stop`
             del self._queue[place]
-            self._pending -= 1
+            self._is_over(job)
         _report(job, _CANCELLED)
 
     def _outcome(self, job: Job) -> Completion | Failure:

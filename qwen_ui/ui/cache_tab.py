@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -105,29 +106,64 @@ def _confirming(asking: bool) -> tuple[gr.Button, gr.Group]:
     return gr.Button(visible=not asking), gr.Group(visible=asking)
 
 
+Row = tuple[str, str, str]  # key of the name, value, detail
+
+
 def figures(stats: CacheStats, say: Texts) -> str:
     """HTML of the figures."""
-    p50, p95 = duration_short(stats.lookup_p50_s, say), duration_short(stats.lookup_p95_s, say)
-    rows = [
-        ("cache.hits", f"{stats.hits}",
-         say("cache.hits_tiers", memory=stats.hits_l1, disk=stats.hits_l2)),
-        ("cache.misses", f"{stats.misses}", ""),
-        ("cache.saved", duration(stats.saved_s, say) if stats.saved_s else "–", ""),
-        ("cache.saved_busy", duration(stats.saved_busy_s, say) if stats.saved_busy_s else "–", ""),
-        ("cache.entries", f"{stats.entries}",
-         say("cache.bytes", memory=size(stats.memory_bytes), disk=size(stats.stored_bytes))),
-        ("cache.lookup", say("cache.lookup_values", p50=p50, p95=p95), ""),
-    ]  # fmt: skip
     told = "".join(
         f"<dt>{html.escape(say(key))}</dt><dd>{html.escape(value)}</dd>"
         + (f'<dd class="detail">{html.escape(detail)}</dd>' if detail else "")
-        for key, value, detail in rows
+        for key, value, detail in [*_outcomes(stats, say), *_holdings(stats, say)]
     )
     title, rate = html.escape(say("cache.title")), html.escape(say("cache.hit_rate"))
     return (
         f'<h3>{title}</h3><div class="rate"><b>{stats.hit_rate:.0%}</b> {rate}</div>'
         f"<dl>{told}</dl><h4>{html.escape(say('cache.plot'))}</h4>"
     )
+
+
+def _outcomes(stats: CacheStats, say: Texts) -> list[Row]:
+    tiers = say("cache.hits_tiers", memory=stats.hits_l1, disk=stats.hits_l2)
+    if stats.equivalent:
+        tiers += " · " + say("cache.hits_equivalent", count=stats.equivalent)
+    rows = [("cache.hits", f"{stats.hits}", tiers)]
+    if stats.collapsed:
+        rows.append(("cache.collapsed", f"{stats.collapsed}", ""))
+    return [
+        *rows,
+        ("cache.misses", f"{stats.misses}", ""),
+        ("cache.saved", duration(stats.saved_s, say) if stats.saved_s else "–", ""),
+        ("cache.saved_busy", duration(stats.saved_busy_s, say) if stats.saved_busy_s else "–", ""),
+    ]
+
+
+def _holdings(stats: CacheStats, say: Texts) -> list[Row]:
+    p50, p95 = duration_short(stats.lookup_p50_s, say), duration_short(stats.lookup_p95_s, say)
+    sizes = say("cache.bytes", memory=size(stats.memory_bytes), disk=size(stats.stored_bytes))
+    rows = [
+        ("cache.entries", f"{stats.entries}", sizes),
+        ("cache.lookup", say("cache.lookup_values", p50=p50, p95=p95), ""),
+        ("cache.audited", f"{stats.audited}", _verdict(stats, say)),
+    ]
+    if stats.audited_remote:
+        drift = say("cache.drift_values", drifted=stats.drifted, audited=stats.audited_remote)
+        rows.append(("cache.drift", drift, ""))
+    return rows
+
+
+def _verdict(stats: CacheStats, say: Texts) -> str:
+    if not stats.audited:
+        return ""
+    bound = percent_up(stats.mismatch_bound)
+    return say("cache.audit_verdict", mismatched=stats.mismatched, bound=bound)
+
+
+def percent_up(share: float) -> str:
+    """A bound in percent, to two digits, rounded away from zero: it stays a bound."""
+    percent = share * 100
+    digits = 1 - math.floor(math.log10(percent)) if percent else 0
+    return f"{math.ceil(percent * 10**digits - 1e-9) / 10**digits:.{max(digits, 0)}f} %"
 
 
 def plot(stats: CacheStats, say: Texts) -> gr.BarPlot:

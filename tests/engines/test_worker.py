@@ -270,3 +270,95 @@ def test_each_job_ends_exactly_once_under_cancellation_from_all_sides(
     worker.close()
     assert worker.waiting == 0
     assert {len(listener.heard) for listener in listeners} == {1}
+
+
+# --- idle jobs ---------------------------------------------------------------------------------
+
+
+def test_an_idle_job_runs_when_there_is_nothing_else_and_nobody_sees_it_wait(gated: Gated) -> None:
+    listener = Listener()
+    gated.worker.submit(request(7), listener, idle=True)
+    assert gated.began.wait(10)
+    assert gated.worker.waiting == 0
+    gated.gate.set()
+    assert listener.end() == DONE
+    assert gated.ran == [7]
+
+
+def test_an_ordinary_job_stops_the_idle_one_and_runs(gated: Gated) -> None:
+    idle, visitor = Listener(), Listener()
+    gated.worker.submit(request(1), idle, idle=True)
+    assert gated.began.wait(10)
+    gated.worker.submit(request(2), visitor)
+    end = idle.end()
+    assert isinstance(end, Completion)
+    assert end.reason is FinishReason.CANCELLED
+    gated.gate.set()
+    assert visitor.end() == DONE
+    assert gated.ran == [1, 2]
+
+
+def test_an_idle_job_is_refused_while_anything_runs_or_waits(gated: Gated) -> None:
+    gated.worker.submit(request(1), Listener())
+    with pytest.raises(EngineBusy):
+        gated.worker.submit(request(2), Listener(), idle=True)
+    gated.gate.set()
+
+
+def test_there_is_one_idle_job_at_most_and_it_takes_no_place(gated: Gated) -> None:
+    first = gated.worker.submit(request(1), Listener(), idle=True)
+    with pytest.raises(EngineBusy):
+        gated.worker.submit(request(2), Listener(), idle=True)
+    assert gated.began.wait(10)
+    listeners = [Listener() for _ in range(4)]  # one to run, three to wait: as without it
+    for number, listener in enumerate(listeners):
+        gated.worker.submit(request(number), listener)
+    gated.gate.set()
+    assert [listener.end() for listener in listeners] == [DONE] * 4
+    assert first.stop.is_set()
+
+
+def test_closing_stops_an_idle_job(gated: Gated) -> None:
+    listener = Listener()
+    gated.worker.submit(request(1), listener, idle=True)
+    assert gated.began.wait(10)
+    gated.worker.close()
+    end = listener.end()
+    assert isinstance(end, Completion)
+    assert end.reason is FinishReason.CANCELLED
+
+
+def test_an_idle_job_never_delays_or_outlives_ordinary_ones(
+    repetitions: Callable[[int], int],
+) -> None:
+    ran: list[int] = []
+
+    def run(job: Job) -> Completion:
+        ran.append(job.request.max_tokens)
+        return DONE
+
+    worker = Worker("test", run, max_queue=10_000)
+    idle: list[Listener] = []
+    asked: list[Listener] = []
+
+    def audit() -> None:
+        for _ in range(repetitions(3000)):
+            listener = Listener()
+            try:
+                worker.submit(request(-1), listener, idle=True)
+            except EngineBusy:
+                continue
+            idle.append(listener)
+
+    with ThreadPoolExecutor(3) as pool:
+        auditing = pool.submit(audit)
+        for number in range(repetitions(3000)):
+            listener = Listener()
+            asked.append(listener)
+            worker.submit(request(number), listener)
+        auditing.result()
+    worker.close()
+    assert worker.waiting == 0
+    assert [listener.end() for listener in asked] == [DONE] * len(asked)
+    assert {len(listener.heard) for listener in (*idle, *asked)} == {1}
+    assert [number for number in ran if number >= 0] == list(range(len(asked)))

@@ -3,6 +3,7 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import gradio as gr
@@ -11,7 +12,7 @@ import pytest
 from qwen_ui.settings import Settings
 from qwen_ui.types import CacheStats, SeriesPoint
 from qwen_ui.ui.app import build_page
-from qwen_ui.ui.cache_tab import CacheTab, duration_short, figures, plot, size
+from qwen_ui.ui.cache_tab import CacheTab, duration_short, figures, percent_up, plot, size
 from qwen_ui.ui.i18n import static_labels, texts
 from tests.service import Chat
 from tests.ui.visitor import visitor
@@ -37,6 +38,35 @@ def test_the_panel_has_every_figure() -> None:
         "lookup p50 · p95 0.4 ms · 2.1 ms",
     ):  # fmt: skip
         assert part in text
+
+
+def test_the_panel_tells_what_the_audit_proves() -> None:
+    assert "hits asked again 0" in told(STATS)
+    assert "confidence" not in told(STATS)
+    proved = replace(STATS, audited=300, mismatched=0, mismatch_bound=0.009936)
+    assert "hits asked again 300 0 differed · below 1.00 % at 95 % confidence" in told(proved)
+    assert "已复核的命中 300 0 次不一致 · 95 % 置信上限 1.00 %" in told(proved, "zh")
+
+
+def test_the_panel_names_rare_outcomes_only_where_there_are_any() -> None:
+    assert "words" not in told(STATS)
+    assert "shared" not in told(STATS)
+    assert "drift" not in told(STATS)
+    more = replace(
+        STATS, equivalent_l1=1, equivalent_l2=2, collapsed=4, audited_remote=9, drifted=1
+    )
+    text = told(more)
+    for part in ("3 in other words", "shared while running 4", "remote drift 1 of 9"):
+        assert part in text
+
+
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [(1.0, "100 %"), (0.95, "95 %"), (0.2589, "26 %"), (0.0295, "3.0 %"), (0.00291, "0.30 %"),
+     (0.0000299573, "0.0030 %"), (0.0, "0 %")],
+)  # fmt: skip
+def test_a_bound_is_rounded_up(share: float, text: str) -> None:
+    assert percent_up(share) == text
 
 
 def test_the_panel_speaks_chinese() -> None:
