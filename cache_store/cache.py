@@ -29,6 +29,7 @@ from cache_store.errors import CorruptEntry, StoreUnavailable
 from cache_store.explain import Explanation, explain
 from cache_store.housekeeping import Stale, count_stale, forget_older
 from cache_store.keys import make_key
+from cache_store.material import query_of
 from cache_store.memo import DigestMemo
 from cache_store.similar import SimilarQuestions
 from cache_store.stats import StatsRecorder
@@ -39,6 +40,7 @@ from cache_store.stores.tiered import TieredStore
 from cache_store.stores.write_behind import WriteBehind
 from cache_store.tags import tags_of
 from cache_store.types import (
+    Adopted,
     Answer,
     CacheEntry,
     CacheKey,
@@ -131,17 +133,38 @@ class ResponseCache:
         key, material = make_key(query)
         now = self._now()
         entry = CacheEntry(material, query.model, query.max_tokens, answer, now, now + keep_s)
-        stored = Stored(codec.dump(entry), entry.expires_at, tags_of(query, key), answer.elapsed_s)
-        name = self._name_for(query, key, entry)
-        began = time.perf_counter()
-        kept = self._store.put(name, stored, generation)
-        self._stats.took("write", time.perf_counter() - began)
-        if not kept:
+        if not self._keep(query, key, entry, generation):
             self._stats.add(refused=1)
             return None
         self._stats.add(stored=1)
-        self._similar.add(key.scope, name, query, entry)
         return keep_s
+
+    def names(self, tag: str | None = None) -> Iterator[str]:
+        """Names of the entries: all, or those with a tag of `cache_store.tags`; in no order."""
+        return self._store.names(tag)
+
+    def read(self, name: str) -> Stored | None:
+        """An entry as it is stored, unchecked. For packs and housekeeping."""
+        return self._store.read(name)
+
+    def adopt(self, entry: CacheEntry) -> Adopted:
+        """Keep an entry of another cache, with its own age and end. Not counted.
+
+        Raises CorruptEntry for one that may not be stored, StoreUnavailable when no store took it.
+        """
+        query = query_of(entry)
+        if not _is_finished(entry.answer, entry.max_tokens):
+            raise CorruptEntry("not a finished answer")
+        if not _is_current(entry, self._now()):
+            return Adopted.EXPIRED
+        key, material = make_key(query)
+        held = self._find(query, key, material)
+        exact = isinstance(held, _Found) and held.match is Match.EXACT
+        if exact and held.entry.created_at >= entry.created_at:
+            return Adopted.PRESENT
+        if not self._keep(query, key, entry, None):
+            raise StoreUnavailable("no store took it")
+        return Adopted.KEPT
 
     def forget(self, tag: str) -> int:
         """Forget every answer with a tag of `cache_store.tags`; how many there were.
@@ -207,6 +230,19 @@ class ResponseCache:
         self._stats.close()
         self._store.close()
         self._database.close()
+
+    def _keep(
+        self, query: CacheQuery, key: CacheKey, entry: CacheEntry, generation: int | None
+    ) -> bool:
+        seconds = entry.answer.elapsed_s
+        stored = Stored(codec.dump(entry), entry.expires_at, tags_of(query, key), seconds)
+        name = self._name_for(query, key, entry)
+        began = time.perf_counter()
+        kept = self._store.put(name, stored, generation)
+        self._stats.took("write", time.perf_counter() - began)
+        if kept:
+            self._similar.add(key.scope, name, query, entry)
+        return kept
 
     def _find(self, query: CacheQuery, key: CacheKey, material: bytes) -> _Found | str:
         """The entry of this wording, else of another one, else the reason that there is none."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import zlib
 from dataclasses import asdict
 
@@ -64,7 +65,25 @@ def _load(data: bytes) -> CacheEntry:
     fields = json.loads(body[end:].decode("utf-8", "surrogatepass"))
     answer = fields.pop("answer")
     answer["finish_reason"] = FinishReason(answer["finish_reason"])
-    return CacheEntry(material=body[4:end], answer=Answer(**answer), **fields)
+    return _typed(CacheEntry(material=body[4:end], answer=Answer(**answer), **fields))
+
+
+def _typed(entry: CacheEntry) -> CacheEntry:
+    """A checksum tells damage, not lies: what others wrote must not fail where it is used."""
+    answer = entry.answer
+    texts = (entry.model, answer.text, answer.thought)
+    counts = (entry.max_tokens, answer.prompt_tokens, answer.completion_tokens)
+    seconds = (
+        *(entry.created_at, entry.expires_at),
+        *(answer.first_token_s, answer.elapsed_s, answer.busy_s),
+    )
+    if not (
+        all(type(text) is str for text in texts)
+        and all(type(count) is int for count in counts)
+        and all(type(s) in (int, float) and math.isfinite(s) for s in seconds)
+    ):
+        raise CorruptEntry("a field is of another type")
+    return entry
 
 
 def _checksum(flags: int, body: bytes) -> bytes:

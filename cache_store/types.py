@@ -183,6 +183,14 @@ class CachePolicy:
     ttl_now_s: float = 5 * 60
 
 
+class Adopted(StrEnum):
+    """What became of another cache's entry."""
+
+    KEPT = "kept"
+    PRESENT = "present"  # the same question has an answer here that is no older
+    EXPIRED = "expired"
+
+
 class Evicted(StrEnum):
     """Why an entry is gone."""
 

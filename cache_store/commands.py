@@ -1,0 +1,271 @@
+"""What `python -m cache_store` can do; each command is its help, its options and its work."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import IO
+
+from tqdm import tqdm
+
+from cache_store.cache import ResponseCache
+from cache_store.database import Database
+from cache_store.images import decode, digest
+from cache_store.pack import Tally, export_pack, import_pack, verify_cache, verify_pack
+from cache_store.stores.base import name_tag
+from cache_store.stores.opening import open_store
+from cache_store.stores.tiered import TieredStore
+from cache_store.tags import image_tag, model_tag, scope_tag
+from cache_store.types import CacheStats
+
+_MAX_PIXELS = 2**28
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+
+Options = argparse.Namespace
+Command = tuple[str, Callable[[argparse.ArgumentParser], None], Callable[[Options], int]]
+
+
+class Trouble(Exception):
+    """What was asked cannot be done; one sentence that says what to do instead."""
+
+
+def _export(options: Options) -> int:
+    with _cache(options.cache) as cache, _written(options.archive) as file:
+        tag = model_tag(options.model) if options.model else None
+        tally = export_pack(cache, file, _sorted(cache, "exporting", tag), _refuse)
+    return _told(tally, "exported")
+
+
+def _import(options: Options) -> int:
+    with _cache(options.cache, must_exist=False) as cache, _read(options.archive) as file:
+        tally = import_pack(cache, file, _refuse)
+    became = ", ".join(f"{count} {how}" for how, count in sorted(tally.adopted.items()))
+    return _told(tally, "verified", became)
+
+
+def _verify(options: Options) -> int:
+    if options.what != "-" and not Path(options.what).is_file():
+        with _cache(options.what) as cache:
+            return _told(verify_cache(cache, _sorted(cache, "verifying"), _refuse), "sound")
+    with _read(options.what) as file:
+        return _told(verify_pack(file, _refuse), "sound")
+
+
+def _stats(options: Options) -> int:
+    with _cache(options.cache) as cache:
+        stats = cache.stats()
+    if options.json:
+        print(json.dumps(asdict(stats) | {"hit_rate": stats.hit_rate}))
+    else:
+        for name, value in _figures(stats):
+            print(f"{name:<28}{value:>14}")
+    return 0
+
+
+def _forget(options: Options) -> int:
+    with _cache(options.cache) as cache:
+        if options.all:
+            count = sum(1 for _ in cache.names())
+            cache.clear()
+        elif options.older_than is not None:
+            count = cache.forget_older(options.older_than)
+        else:
+            count = sum(cache.forget(tag) for tag in _tags(cache, options))
+    print(f"{count} forgotten")
+    return 0
+
+
+def _tags(cache: ResponseCache, options: Options) -> Sequence[str]:
+    if options.picture:
+        return [image_tag(_picture(options.picture))]
+    if options.model:
+        return [model_tag(options.model)]
+    key = options.entry or options.scope
+    if options.scope and _DIGEST.fullmatch(key):
+        return [scope_tag(key)]
+    # an answer that was cut lies under the key and its length
+    names = [name for name in cache.names() if name == key or name.startswith(f"{key}:")]
+    if not names:
+        raise Trouble(f"there is no entry {key}: give a key as the badge of an answer shows it")
+    if options.entry:
+        return [name_tag(name) for name in names]
+    tags = {tag for name in names if (stored := cache.read(name)) for tag in stored.tags}
+    return [tag for tag in tags if tag.startswith(scope_tag(""))]
+
+
+def _picture(given: str) -> str:
+    if _DIGEST.fullmatch(given):
+        return given
+    try:
+        data = Path(given).read_bytes()
+    except FileNotFoundError:
+        raise Trouble(
+            f"{given} is neither a picture file nor a digest of 64 hexadecimal digits"
+        ) from None
+    return digest(decode(data, _MAX_PIXELS))
+
+
+# --- what they share -----------------------------------------------------------------------------
+
+
+@contextmanager
+def _cache(where: str, *, must_exist: bool = True) -> Iterator[ResponseCache]:
+    """The shared tier alone: what a command says is done is done for everybody, not in memory."""
+    if "://" in where:
+        store, database = open_store(where), Database(None)
+    else:
+        directory = Path(where).expanduser()
+        if must_exist and not (directory / "answers").is_dir():
+            raise Trouble(f"there is no cache in {directory}: give the directory of one")
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        store = open_store(f"disk:{directory / 'answers'}", sys.maxsize)
+        database = Database(directory / "meta.sqlite3")
+    with closing(ResponseCache(TieredStore(store, None), database)) as cache:
+        yield cache
+
+
+@contextmanager
+def _written(path: str) -> Iterator[IO[bytes]]:
+    """A file that is there whole or not at all, readable by its owner alone; `-`: the output."""
+    if path == "-":
+        yield sys.stdout.buffer
+        return
+    partial = Path(f"{path}.partial")
+    try:
+        with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:  # noqa: PTH123
+            yield file
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def _read(path: str) -> Iterator[IO[bytes]]:
+    if path == "-":
+        yield sys.stdin.buffer
+        return
+    with Path(path).open("rb") as file:
+        size = Path(path).stat().st_size
+        with tqdm.wrapattr(file, "read", size, desc="reading", disable=None) as followed:
+            yield followed
+
+
+def _sorted(cache: ResponseCache, doing: str, tag: str | None = None) -> Iterator[str]:
+    """By name: the same entries give the same archive. With a bar, where somebody looks."""
+    yield from tqdm(sorted(cache.names(tag)), desc=doing, unit="entry", disable=None)
+
+
+def _refuse(which: str, why: str) -> None:
+    tqdm.write(f"refused {which}: {why}", file=sys.stderr)
+
+
+def _told(tally: Tally, done: str, more: str = "") -> int:
+    told = f"{tally.good} {done}" + (f" ({more})" if more else "") + f", {tally.refused} refused"
+    print(told, file=sys.stderr)
+    return 1 if tally.refused else 0
+
+
+def _figures(stats: CacheStats) -> Iterator[tuple[str, str]]:
+    yield "hit_rate", f"{stats.hit_rate:.1%}"
+    for name, value in asdict(stats).items():
+        if name == "series" or name.startswith("memory_"):
+            continue  # this process has no memory tier
+        if name == "evicted":
+            yield from ((f"evicted, {why}", str(count)) for why, count in value.items())
+        else:
+            yield name, f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _duration(text: str) -> float:
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", text)
+    if not found:
+        raise argparse.ArgumentTypeError(f"{text!r} is no duration: write 90s, 30m, 12h or 7d")
+    return float(found[1]) * _UNITS[found[2]]
+
+
+# --- options -------------------------------------------------------------------------------------
+
+
+def _of_cache(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("cache", metavar="CACHE", help="directory or URL of a cache")
+
+
+def _export_options(parser: argparse.ArgumentParser) -> None:
+    _of_cache(parser)
+    parser.add_argument("archive", metavar="ARCHIVE", help="file to write; -: standard output")
+    parser.add_argument("--model", help="only the answers of this model")
+
+
+def _import_options(parser: argparse.ArgumentParser) -> None:
+    _of_cache(parser)
+    parser.add_argument("archive", metavar="ARCHIVE", help="file to read; -: standard input")
+
+
+def _verify_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "what", metavar="CACHE|ARCHIVE", help="a cache, or an archive; -: standard input"
+    )
+
+
+def _stats_options(parser: argparse.ArgumentParser) -> None:
+    _of_cache(parser)
+    parser.add_argument("--json", action="store_true", help="one JSON object, the series too")
+
+
+def _forget_options(parser: argparse.ArgumentParser) -> None:
+    _of_cache(parser)
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--entry", metavar="KEY", help="the answer with this key")
+    what.add_argument(
+        "--picture", metavar="FILE|DIGEST", help="every answer about this picture, in any turn"
+    )
+    what.add_argument("--model", help="every answer of this model")
+    what.add_argument(
+        "--scope",
+        metavar="KEY|DIGEST",
+        help="every answer that differs from this one in its last question only",
+    )
+    what.add_argument(
+        "--older-than",
+        type=_duration,
+        metavar="AGE",
+        help="every answer stored longer ago: 90s, 30m, 12h, 7d",
+    )
+    what.add_argument("--all", action="store_true", help="every answer; statistics stay")
+
+
+COMMANDS: dict[str, Command] = {
+    "export": (
+        "Write the answers into one archive.\n\nThe same answers give the same bytes. "
+        "The archive is readable by its owner alone.",
+        _export_options,
+        _export,
+    ),
+    "import": (
+        "Take over the answers of an archive.\n\nEvery entry is verified; what does not verify is "
+        "refused and named. Answers keep their age\nand their end; a newer answer to the same "
+        "question stays. Checksums tell damage, not lies:\nimport from where you would also take "
+        "answers.",
+        _import_options,
+        _import,
+    ),
+    "verify": (
+        "Check every entry of a cache or of an archive; changes nothing.",
+        _verify_options,
+        _verify,
+    ),
+    "stats": ("Print what the cache did and holds.", _stats_options, _stats),
+    "forget": (
+        "Delete answers, also from the memory of running servers.",
+        _forget_options,
+        _forget,
+    ),
+}
