@@ -1,17 +1,7 @@
-"""ResponseCache: hash proposes, equality decides.
+"""ResponseCache: what was answered is looked up, stored, forgotten, counted.
 
-An entry is served only when its stored key material equals the query's, byte for byte, and its
-checksum holds. Only finished answers are stored: those that ended by themselves, and those that
-were cut at exactly `max_tokens`.
-
-`max_tokens` is not in the key. An answer that ended by itself after n tokens is exact for every
-`max_tokens` of n or more and lives under the key; one that was cut is exact for that length only
-and lives under the key and its length.
-
-An equivalent question (see `equivalents`) in the same scope may be served the same entry. The
-wordings of a question share a name, which the first one that is stored takes; while its answer is
-kept, other wordings that the model was asked in their own right live under their exact names. A
-lookup prefers the exact wording, wherever it is.
+Only finished answers are stored: those that ended by themselves, and those that were cut at exactly
+`max_tokens`. What may be served to whom is decided in `shelf`.
 """
 
 from __future__ import annotations
@@ -19,18 +9,18 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from cache_store import codec, ttl
 from cache_store.database import Database
-from cache_store.equivalents import Wordings, wordings
 from cache_store.errors import CorruptEntry, StoreUnavailable
 from cache_store.explain import Explanation, explain
 from cache_store.housekeeping import Stale, count_stale, forget_older
 from cache_store.keys import make_key
 from cache_store.material import query_of
 from cache_store.memo import DigestMemo
+from cache_store.shelf import Found, Shelf, is_current, is_finished, serves
 from cache_store.similar import SimilarQuestions
 from cache_store.stats import StatsRecorder
 from cache_store.stores.base import Store, Stored, name_tag
@@ -47,7 +37,6 @@ from cache_store.types import (
     CachePolicy,
     CacheQuery,
     CacheStats,
-    FinishReason,
     Hit,
     Lookup,
     Match,
@@ -56,8 +45,6 @@ from cache_store.types import (
 )
 
 log = logging.getLogger(__name__)
-
-_CLOCK_SLACK_S = 60.0  # how far the clocks of machines that share a store may differ
 
 
 class ResponseCache:
@@ -75,6 +62,7 @@ class ResponseCache:
         self._policy = policy
         self._now = now
         self._stats = StatsRecorder(database, now)
+        self._shelf = Shelf(store, self._stats, now)
         self._similar = SimilarQuestions(store)
         self.memo = DigestMemo(database)
 
@@ -86,8 +74,8 @@ class ResponseCache:
         began = time.perf_counter()
         key, material = make_key(query)
         generation = self._store.generation()
-        found = self._find(query, key, material)
-        if isinstance(found, _Found) and found.match not in (Match.EXACT, match):
+        found = self._shelf.find(query, key, material)
+        if isinstance(found, Found) and found.match not in (Match.EXACT, match):
             found = "absent"
         took = time.perf_counter() - began
         self._stats.took("lookup", took)
@@ -127,7 +115,7 @@ class ResponseCache:
         whose `generation` (of the Miss it was computed for) has passed.
         """
         keep_s = ttl.keep_s(query, self._policy, ttl_s)
-        if not keep_s > 0 or not _is_finished(answer, query.max_tokens):
+        if not keep_s > 0 or not is_finished(answer, query.max_tokens):
             self._stats.add(refused=1)
             return None
         key, material = make_key(query)
@@ -153,15 +141,14 @@ class ResponseCache:
         Raises CorruptEntry for one that may not be stored, StoreUnavailable when no store took it.
         """
         query = query_of(entry)
-        if not _is_finished(entry.answer, entry.max_tokens):
+        if not is_finished(entry.answer, entry.max_tokens):
             raise CorruptEntry("not a finished answer")
-        if not _is_current(entry, self._now()):
+        if not is_current(entry, self._now()):
             return Adopted.EXPIRED
-        key, material = make_key(query)
-        held = self._find(query, key, material)
-        exact = isinstance(held, _Found) and held.match is Match.EXACT
-        if exact and held.entry.created_at >= entry.created_at:
+        held = self._shelf.exactly(query)
+        if held is not None and held.entry.created_at >= entry.created_at:
             return Adopted.PRESENT
+        key, _ = make_key(query)
         if not self._keep(query, key, entry, None):
             raise StoreUnavailable("no store took it")
         return Adopted.KEPT
@@ -185,16 +172,17 @@ class ResponseCache:
 
     def explain(self, query: CacheQuery) -> Explanation | None:
         """Why this query misses: the nearest entry and what is different. Reads many entries."""
-        return explain(query, self._store, self._now(), _serves)
+        return explain(query, self._store, self._now(), serves)
 
     def holds(self, query: CacheQuery, answer: Answer) -> bool:
         """Whether this very answer would be served to this very query now. Not counted."""
-        return self._holding(query, answer) is not None
+        found = self._shelf.exactly(query)
+        return found is not None and found.entry.answer == answer
 
     def quarantine(self, query: CacheQuery, answer: Answer) -> None:
         """Delete an answer that proved wrong; one that has replaced it meanwhile stays."""
-        found = self._holding(query, answer)
-        if found is not None:
+        found = self._shelf.exactly(query)
+        if found is not None and found.entry.answer == answer:
             try:
                 self._store.forget(name_tag(found.name))  # in every process
             except StoreUnavailable as error:
@@ -236,7 +224,7 @@ class ResponseCache:
     ) -> bool:
         seconds = entry.answer.elapsed_s
         stored = Stored(codec.dump(entry), entry.expires_at, tags_of(query, key), seconds)
-        name = self._name_for(query, key, entry)
+        name = self._shelf.name_for(query, key, entry)
         began = time.perf_counter()
         kept = self._store.put(name, stored, generation)
         self._stats.took("write", time.perf_counter() - began)
@@ -244,61 +232,7 @@ class ResponseCache:
             self._similar.add(key.scope, name, query, entry)
         return kept
 
-    def _find(self, query: CacheQuery, key: CacheKey, material: bytes) -> _Found | str:
-        """The entry of this wording, else of another one, else the reason that there is none."""
-        same = wordings(query, key, material)
-        other: _Found | None = None
-        why = "absent"
-        for name in _names(key, same, query.max_tokens):
-            found = self._load(name)
-            if isinstance(found, str):
-                why = why if found == "absent" else found
-                continue
-            entry, exact = found.entry, found.entry.material == material
-            question = same.question(entry.material) if same and not exact else None
-            if not exact and question is None:
-                self._stats.add(corrupt=1)
-                why = "mismatch"
-            elif not _is_current(entry, self._now()):
-                why = "expired"
-            elif not _serves(entry, query.max_tokens):
-                why = "max_tokens"
-            elif exact:
-                return found
-            else:
-                other = other or replace(found, match=Match.EQUIVALENT, question=question or "")
-        return other or why
-
-    def _holding(self, query: CacheQuery, answer: Answer) -> _Found | None:
-        found = self._find(query, *make_key(query))
-        exact = isinstance(found, _Found) and found.match is Match.EXACT
-        return found if exact and found.entry.answer == answer else None
-
-    def _load(self, name: str) -> _Found | str:
-        located = self._store.locate(name)
-        if located is None:
-            return "absent"
-        try:
-            return _Found(codec.load(located[0]), located[1], name)
-        except CorruptEntry as error:
-            log.warning("%s is not served: %s", name, error)
-            self._stats.add(corrupt=1, evicted_corrupt=1)
-            self._store.delete(name)
-            return "corrupt"
-
-    def _name_for(self, query: CacheQuery, key: CacheKey, entry: CacheEntry) -> str:
-        """The shared name, unless another wording holds it."""
-        same = wordings(query, key, entry.material)
-        if same is not None:
-            shared = _slot(same.name, entry.answer, query.max_tokens)
-            held = self._load(shared)
-            if isinstance(held, str) or held.entry.material == entry.material:
-                return shared
-            if not _is_current(held.entry, self._now()):
-                return shared
-        return _slot(str(key), entry.answer, query.max_tokens)
-
-    def _count_hit(self, found: _Found, took: float) -> None:
+    def _count_hit(self, found: Found, took: float) -> None:
         answer = found.entry.answer
         self._stats.add(
             **{f"hits_{found.tier}": 1},
@@ -307,17 +241,6 @@ class ResponseCache:
             saved_busy_s=answer.busy_s,
             saved_tokens=answer.completion_tokens,
         )
-
-
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """An entry under a name, and how it fits what was asked."""
-
-    entry: CacheEntry
-    tier: Tier
-    name: str
-    match: Match = Match.EXACT
-    question: str = ""
 
 
 def open_cache(
@@ -338,32 +261,3 @@ def open_cache(
             log.warning("answers are kept in memory only: %s", error)
     database = Database(directory / "meta.sqlite3" if directory else None)
     return ResponseCache(TieredStore(MemoryStore(policy.memory_max_bytes), l2), database, policy)
-
-
-def _is_current(entry: CacheEntry, now: float) -> bool:
-    """Whether `now` lies in its life. An entry from the future was stored by a clock that was
-    wrong: what it says of its end is wrong too."""
-    return entry.created_at - _CLOCK_SLACK_S <= now < entry.expires_at
-
-
-def _is_finished(answer: Answer, max_tokens: int) -> bool:
-    if answer.finish_reason is FinishReason.LENGTH:
-        return answer.completion_tokens == max_tokens
-    return answer.finish_reason is FinishReason.STOP
-
-
-def _names(key: CacheKey, same: Wordings | None, max_tokens: int) -> Iterator[str]:
-    """Where an answer may be: whole or cut, under the shared name or the exact one."""
-    for name in (*([same.name] if same else []), str(key)):
-        yield name
-        yield f"{name}:{max_tokens}"
-
-
-def _slot(name: str, answer: Answer, max_tokens: int) -> str:
-    return f"{name}:{max_tokens}" if answer.finish_reason is FinishReason.LENGTH else name
-
-
-def _serves(entry: CacheEntry, max_tokens: int) -> bool:
-    if entry.answer.finish_reason is FinishReason.LENGTH:
-        return entry.answer.completion_tokens == max_tokens
-    return entry.answer.completion_tokens <= max_tokens

@@ -1,0 +1,143 @@
+"""Where answers lie, and which of them may be served: hash proposes, equality decides.
+
+An entry is served only when its stored key material equals the query's, byte for byte, and its
+checksum holds.
+
+`max_tokens` is not in the key. An answer that ended by itself after n tokens is exact for every
+`max_tokens` of n or more and lives under the key; one that was cut is exact for that length only
+and lives under the key and its length.
+
+An equivalent question (see `equivalents`) in the same scope may be served the same entry. The
+wordings of a question share a name, which the first one that is stored takes; while its answer is
+kept, other wordings that the model was asked in their own right live under their exact names. A
+lookup prefers the exact wording, wherever it is.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+from cache_store import codec
+from cache_store.equivalents import Wordings, wordings
+from cache_store.errors import CorruptEntry
+from cache_store.keys import make_key
+from cache_store.stats import StatsRecorder
+from cache_store.stores.tiered import TieredStore
+from cache_store.types import (
+    Answer,
+    CacheEntry,
+    CacheKey,
+    CacheQuery,
+    FinishReason,
+    Match,
+    Tier,
+)
+
+log = logging.getLogger(__name__)
+
+_CLOCK_SLACK_S = 60.0  # how far the clocks of machines that share a store may differ
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An entry under a name, and how it fits what was asked."""
+
+    entry: CacheEntry
+    tier: Tier
+    name: str
+    match: Match = Match.EXACT
+    question: str = ""
+
+
+class Shelf:
+    """Finds entries in a store. Thread-safe; raises nothing."""
+
+    def __init__(self, store: TieredStore, stats: StatsRecorder, now: Callable[[], float]) -> None:
+        self._store = store
+        self._stats = stats
+        self._now = now
+
+    def find(self, query: CacheQuery, key: CacheKey, material: bytes) -> Found | str:
+        """The entry of this wording, else of another one, else the reason that there is none."""
+        same = wordings(query, key, material)
+        other: Found | None = None
+        why = "absent"
+        for name in _names(key, same, query.max_tokens):
+            found = self._load(name)
+            if isinstance(found, str):
+                why = why if found == "absent" else found
+                continue
+            entry, exact = found.entry, found.entry.material == material
+            question = same.question(entry.material) if same and not exact else None
+            if not exact and question is None:
+                self._stats.add(corrupt=1)
+                why = "mismatch"
+            elif not is_current(entry, self._now()):
+                why = "expired"
+            elif not serves(entry, query.max_tokens):
+                why = "max_tokens"
+            elif exact:
+                return found
+            else:
+                other = other or replace(found, match=Match.EQUIVALENT, question=question or "")
+        return other or why
+
+    def exactly(self, query: CacheQuery) -> Found | None:
+        """The entry that was given to this very question."""
+        found = self.find(query, *make_key(query))
+        return found if isinstance(found, Found) and found.match is Match.EXACT else None
+
+    def _load(self, name: str) -> Found | str:
+        located = self._store.locate(name)
+        if located is None:
+            return "absent"
+        try:
+            return Found(codec.load(located[0]), located[1], name)
+        except CorruptEntry as error:
+            log.warning("%s is not served: %s", name, error)
+            self._stats.add(corrupt=1, evicted_corrupt=1)
+            self._store.delete(name)
+            return "corrupt"
+
+    def name_for(self, query: CacheQuery, key: CacheKey, entry: CacheEntry) -> str:
+        """Where to put an entry: under the shared name, unless another wording holds it."""
+        same = wordings(query, key, entry.material)
+        if same is not None:
+            shared = _slot(same.name, entry.answer, query.max_tokens)
+            held = self._load(shared)
+            if isinstance(held, str) or held.entry.material == entry.material:
+                return shared
+            if not is_current(held.entry, self._now()):
+                return shared
+        return _slot(str(key), entry.answer, query.max_tokens)
+
+
+def is_current(entry: CacheEntry, now: float) -> bool:
+    """Whether `now` lies in its life. An entry from the future was stored by a clock that was
+    wrong: what it says of its end is wrong too."""
+    return entry.created_at - _CLOCK_SLACK_S <= now < entry.expires_at
+
+
+def is_finished(answer: Answer, max_tokens: int) -> bool:
+    if answer.finish_reason is FinishReason.LENGTH:
+        return answer.completion_tokens == max_tokens
+    return answer.finish_reason is FinishReason.STOP
+
+
+def _names(key: CacheKey, same: Wordings | None, max_tokens: int) -> Iterator[str]:
+    """Where an answer may be: whole or cut, under the shared name or the exact one."""
+    for name in (*([same.name] if same else []), str(key)):
+        yield name
+        yield f"{name}:{max_tokens}"
+
+
+def _slot(name: str, answer: Answer, max_tokens: int) -> str:
+    return f"{name}:{max_tokens}" if answer.finish_reason is FinishReason.LENGTH else name
+
+
+def serves(entry: CacheEntry, max_tokens: int) -> bool:
+    if entry.answer.finish_reason is FinishReason.LENGTH:
+        return entry.answer.completion_tokens == max_tokens
+    return entry.answer.completion_tokens <= max_tokens
