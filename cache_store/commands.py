@@ -15,9 +15,13 @@ from typing import IO
 
 from tqdm import tqdm
 
+from cache_store import codec
 from cache_store.cache import ResponseCache
 from cache_store.database import Database
+from cache_store.errors import CorruptEntry
 from cache_store.images import decode, digest
+from cache_store.keys import make_key
+from cache_store.material import query_of
 from cache_store.pack import Tally, export_pack, import_pack, verify_cache, verify_pack
 from cache_store.stores.base import name_tag
 from cache_store.stores.opening import open_store
@@ -91,14 +95,25 @@ def _tags(cache: ResponseCache, options: Options) -> Sequence[str]:
     key = options.entry or options.scope
     if options.scope and _DIGEST.fullmatch(key):
         return [scope_tag(key)]
-    # an answer that was cut lies under the key and its length
-    names = [name for name in cache.names() if name == key or name.startswith(f"{key}:")]
+    names = [name for name in cache.names() if _is_under(cache, name, key)]
     if not names:
         raise Trouble(f"there is no entry {key}: give a key as the badge of an answer shows it")
     if options.entry:
         return [name_tag(name) for name in names]
     tags = {tag for name in names if (stored := cache.read(name)) for tag in stored.tags}
     return [tag for tag in tags if tag.startswith(scope_tag(""))]
+
+
+def _is_under(cache: ResponseCache, name: str, key: str) -> bool:
+    """Whether the entry of this name is the one with this key: under the key itself (and its
+    length, where it was cut), or under the name that the wordings of its question share."""
+    if name == key or name.startswith(f"{key}:"):
+        return True
+    stored = cache.read(name) if name.startswith(f"{key.rpartition(':')[0]}:") else None
+    try:
+        return stored is not None and str(make_key(query_of(codec.load(stored.value)))[0]) == key
+    except CorruptEntry:
+        return False
 
 
 def _picture(given: str) -> str:

@@ -6,6 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from cache_store.equivalents import wordings
+from cache_store.keys import make_key
 from cache_store.types import Answer, CacheQuery, FinishReason, ImagePart, TextPart, Turn
 
 ROOT = Path(__file__).parents[2]  # where a second process finds the packages
@@ -48,3 +50,10 @@ def answer(**changes: Any) -> Answer:
 def asked(*parts: str | ImagePart) -> CacheQuery:
     """The query with other parts in its last turn."""
     return query(turns=(user(*parts),))
+
+
+def name_of(query: CacheQuery) -> str:
+    """The name that the first answer to a question is stored under: all its wordings share it."""
+    same = wordings(query, *make_key(query))
+    assert same is not None
+    return same.name

@@ -16,7 +16,7 @@ from cache_store.commands import COMMANDS
 from cache_store.images import digest
 from cache_store.keys import make_key
 from cache_store.types import CacheQuery, Hit, ImagePart
-from tests.cache_store.samples import ANSWER, CAT, QUERY, ROOT, answer, asked, query
+from tests.cache_store.samples import ANSWER, CAT, QUERY, ROOT, answer, asked, name_of, query
 from tests.pictures import photo, saved
 
 OTHER = query(model="other")
@@ -166,6 +166,7 @@ def test_help_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) 
         (["--picture", CAT], (PHOTO,)),
         (["--picture", "FILE"], (QUERY, OTHER)),
         (["--entry", str(make_key(QUERY)[0])], (OTHER, PHOTO)),
+        (["--entry", name_of(QUERY)], (OTHER, PHOTO)),
         (["--scope", make_key(OTHER)[0].scope], (QUERY, PHOTO)),
         (["--scope", str(make_key(OTHER)[0])], (QUERY, PHOTO)),
         (["--older-than", "1h"], ALL),

@@ -16,7 +16,6 @@ import pytest
 from cache_store import codec
 from cache_store.cache import ResponseCache, open_cache
 from cache_store.errors import BadPack
-from cache_store.keys import make_key
 from cache_store.pack import Tally, export_pack, import_pack, read_pack, verify_cache, verify_pack
 from cache_store.stores.base import Stored
 from cache_store.tags import image_tag, model_tag
@@ -31,7 +30,16 @@ from cache_store.types import (
     TextPart,
     Turn,
 )
-from tests.cache_store.samples import ANSWER, CAT, DOG, QUERY, answer, asked, query
+from tests.cache_store.samples import (
+    ANSWER,
+    CAT,
+    DOG,
+    QUERY,
+    answer,
+    asked,
+    name_of,
+    query,
+)
 
 QUERIES = [
     QUERY,
@@ -309,7 +317,7 @@ def test_damage_in_the_cache_is_left_out_and_told(
     caches: tuple[ResponseCache, ResponseCache],
 ) -> None:
     one, two = caches
-    name = str(make_key(QUERY)[0])
+    name = name_of(QUERY)
     stored = one.read(name)
     assert stored is not None
     one._store.put(name, stored._replace(value=stored.value[:-1] + b"?"))
@@ -325,7 +333,7 @@ def test_verify_finds_what_no_lookup_would_tell(
 ) -> None:
     one, _ = caches
     assert verify_cache(one, one.names(), Refused()) == Tally(good=3)
-    stored = one.read(str(make_key(QUERY)[0]))
+    stored = one.read(name_of(QUERY))
     assert stored is not None
     one._store.put("untagged", stored._replace(tags=()))
     one._store.put("nothing", Stored(b"nothing", stored.expires_at))
