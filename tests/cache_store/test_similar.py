@@ -204,13 +204,13 @@ def test_questions_of_another_process_are_found_after_a_while(
     again = about("What is the colour of the car?")
     assert suggested(mine, again) == []
     keep(theirs, about("What colour is the car?"))
+    theirs.close()  # what was written behind is on the disk
     assert suggested(mine, again) == []
     monkeypatch.setattr(similar, "_FRESH_S", 0.0)
     suggested(mine, again)
     mine._similar.settle()
     assert suggested(mine, again) == ["What colour is the car?"]
     mine.close()
-    theirs.close()
 
 
 def test_a_slow_store_delays_the_first_miss_by_milliseconds_only() -> None:
