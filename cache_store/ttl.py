@@ -21,12 +21,12 @@ def keep_s(query: CacheQuery, policy: CachePolicy, asked_s: float | None) -> flo
     """Seconds to keep an answer to `query`. What the request asks for beats the policy."""
     if asked_s is not None:
         return asked_s
-    if is_about_now(query):
+    texts = (part.text for part in query.turns[-1].parts if isinstance(part, TextPart))
+    if any(is_about_now(text) for text in texts):
         return min(policy.ttl_s, policy.ttl_now_s)
     return policy.ttl_s
 
 
-def is_about_now(query: CacheQuery) -> bool:
-    """Whether the last turn asks about the present."""
-    texts = (part.text for part in query.turns[-1].parts if isinstance(part, TextPart))
-    return any(_ABOUT_NOW.search(text) for text in texts)
+def is_about_now(question: str) -> bool:
+    """Whether a question asks about the present."""
+    return _ABOUT_NOW.search(question) is not None

@@ -48,8 +48,15 @@ def test_any_other_question_is_kept_for_the_policys_time(text: str) -> None:
 
 
 def test_only_the_last_turn_asks() -> None:
-    assert not is_about_now(query(turns=(user("What is new now?"), user("Why?"))))
-    assert is_about_now(asked("Look:", ImagePart(CAT), "what is it now?"))
+    past = query(turns=(user("What is new now?"), user("Why?")))
+    assert keep_s(past, POLICY, None) == 1000
+    assert keep_s(asked("Look:", ImagePart(CAT), "what is it now?"), POLICY, None) == 10
+
+
+def test_words_that_only_contain_it_are_not_about_now() -> None:
+    assert not is_about_now("Is there snow on the roof, as far as is known?")
+    assert is_about_now("What is the latest version?")
+    assert is_about_now("现在几点？")
 
 
 @pytest.mark.parametrize("asked_s", [0.0, 5.0, 5000.0])
