@@ -84,17 +84,23 @@ class ResponseCache:
             similar = self._similar.suggest(key.scope, query, self._now())
             return Miss(key, took, found, generation, similar)
         self._count_hit(found, took)
-        now, entry = self._now(), found.entry
-        return Hit(
-            key=key,
-            entry=entry,
-            tier=found.tier,
-            age_s=max(0.0, now - entry.created_at),
-            ttl_s=entry.expires_at - now,
-            lookup_s=took,
-            name=found.name,
-            match=found.match,
-            question=found.question,
+        return self._hit(key, found, took)
+
+    def look_again(self, query: CacheQuery) -> Hit | None:
+        """The second look, right before computing: the exact answer, if it came meanwhile.
+
+        Not counted: `lookup` has counted the miss.
+        """
+        began = time.perf_counter()
+        found = self._shelf.exactly(query)
+        if found is None:
+            return None
+        return self._hit(make_key(query)[0], found, time.perf_counter() - began)
+
+    def collapsed(self, saved_s: float, saved_busy_s: float, saved_tokens: int) -> None:
+        """Count a request that missed and then read what was computed for another."""
+        self._stats.add(
+            collapsed=1, saved_s=saved_s, saved_busy_s=saved_busy_s, saved_tokens=saved_tokens
         )
 
     def bypass(self, query: CacheQuery) -> Miss:
@@ -231,6 +237,20 @@ class ResponseCache:
         if kept:
             self._similar.add(key.scope, name, query, entry)
         return kept
+
+    def _hit(self, key: CacheKey, found: Found, took_s: float) -> Hit:
+        now, entry = self._now(), found.entry
+        return Hit(
+            key=key,
+            entry=entry,
+            tier=found.tier,
+            age_s=max(0.0, now - entry.created_at),
+            ttl_s=entry.expires_at - now,
+            lookup_s=took_s,
+            name=found.name,
+            match=found.match,
+            question=found.question,
+        )
 
     def _count_hit(self, found: Found, took: float) -> None:
         answer = found.entry.answer

@@ -7,7 +7,8 @@ CacheStoreError
 ├── StoreUnavailable    a store cannot be opened, read or written (disk full, server gone)
 ├── UnknownStore        a URL that names no store, or one whose client is not installed
 ├── BadPack             an archive that is none, is of another version, or was cut short
-└── CannotRepeat        a served answer cannot be run again (its picture or its model is gone)
+├── CannotRepeat        a served answer cannot be run again (its picture or its model is gone)
+└── FlightsClosed       no new computation may begin: the program ends
 """
 
 
@@ -46,3 +47,7 @@ class CannotRepeat(CacheStoreError):
 
 class BadPack(CacheStoreError):
     """An archive that is none, is of another version, or was cut short; says where."""
+
+
+class FlightsClosed(CacheStoreError):
+    """A new computation was to begin after single_flight.SingleFlight.close."""

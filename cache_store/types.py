@@ -227,9 +227,9 @@ class CacheStats:
     hits_l2: int = 0
     equivalent_l1: int = 0
     equivalent_l2: int = 0
-    collapsed: int = 0
     misses: int = 0
     bypasses: int = 0
+    collapsed: int = 0  # misses (and bypasses) that read another's computation
     stored: int = 0
     refused: int = 0
     dropped_writes: int = 0

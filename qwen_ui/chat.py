@@ -10,25 +10,28 @@ import math
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict
-from functools import lru_cache
+from functools import lru_cache, partial
 from types import MappingProxyType
 
 from cache_store.cache import ResponseCache
 from cache_store.questions import canonical
 from cache_store.types import CacheQuery, Hit, ImagePart, Lookup, Match, Scalar, TextPart, Turn
 from qwen_ui.audits import Audits
-from qwen_ui.engines.base import (
-    Engine,
-    EngineClosed,
-    EngineSpec,
-    GenerationRequest,
-    Sampling,
-)
+from qwen_ui.computation import Computation, generation_of
+from qwen_ui.engines.base import EngineSpec, Sampling
 from qwen_ui.engines.registry import EngineRegistry
-from qwen_ui.errors import BadRequest, EmptyQuestion, NotCached, QuestionTooLong, TooManyPictures
+from qwen_ui.errors import (
+    BadRequest,
+    EmptyQuestion,
+    NotCached,
+    QuestionTooLong,
+    ShuttingDown,
+    TooManyPictures,
+)
 from qwen_ui.images import ImageOpener
-from qwen_ui.runs import Flight, Pending, Replay
+from qwen_ui.runs import Flights, Pending, Reader, Replay
 from qwen_ui.settings import Settings
 from qwen_ui.types import (
     CacheControl,
@@ -38,13 +41,11 @@ from qwen_ui.types import (
     Image,
     Message,
     ModelInfo,
-    ModelState,
-    ModelStatus,
     Picture,
     SamplingParams,
+    Visitor,
 )
-
-_PROGRESS_EVERY_S = 0.25
+from qwen_ui.visibility import Visibility
 
 
 class ChatService:
@@ -56,14 +57,18 @@ class ChatService:
         registry: EngineRegistry,
         images: ImageOpener,
         settings: Settings,
+        visibility: Visibility,
     ) -> None:
         self._cache = cache
         self._registry = registry
         self._images = images
         self._settings = settings
         self._audits = Audits(cache, registry, settings.audit_rate)
+        self._visibility = visibility
+        self._flights = Flights()
         self._lookups = ThreadPoolExecutor(8, thread_name_prefix="lookup")
-        self._running: set[Pending] = set()
+        self._reading: set[Pending] = set()
+        self._closed = False
 
     # --- one question --------------------------------------------------------------------------
 
@@ -78,6 +83,7 @@ class ChatService:
         model: str | None = None,
         sampling: SamplingParams = SamplingParams(),
         cache: CacheControl = CacheControl(),
+        visitor: Visitor = Visitor(),
     ) -> ChatRequest:
         """The request in canonical form. Raises errors.BadRequest and its kinds."""
         opened = tuple(_canonical(message) for message in messages)
@@ -85,7 +91,7 @@ class ChatService:
             raise BadRequest("The last message must be a question of the user.")
         self._check_question(opened[-1])
         _check_sampling(sampling)
-        return ChatRequest(model or self._registry.default, opened, sampling, cache)
+        return ChatRequest(model or self._registry.default, opened, sampling, cache, visitor)
 
     def lookup(self, request: ChatRequest) -> Replay | Pending:
         """The stored answer, or what to `run`. Touches no model.
@@ -101,7 +107,7 @@ class ChatService:
             found = self._cache.lookup(query, control.match or self._settings.cache_match)
         if isinstance(found, Hit):
             if found.match is Match.EXACT:  # another wording may well get another answer
-                self._audits.sample(query, found, _generation(request, query, spec), spec)
+                self._audits.sample(query, found, generation_of(request, query, spec), spec)
             return Replay(found)
         if control.only_if_cached:
             raise NotCached
@@ -110,6 +116,8 @@ class ChatService:
     async def stream(self, request: ChatRequest) -> AsyncIterator[ChatEvent]:
         """The events of one answer, from the cache or from the model. Raises QwenUIError."""
         loop = asyncio.get_running_loop()
+        if self._closed:
+            raise ShuttingDown
         found = await loop.run_in_executor(self._lookups, self.lookup, request)
         if isinstance(found, Replay):
             for event in found.events:
@@ -119,19 +127,24 @@ class ChatService:
                 yield event
 
     async def run(self, pending: Pending) -> AsyncIterator[ChatEvent]:
-        """The events of an answer by the model; closing the iterator stops the model."""
-        yield pending.status
-        flight = Flight(pending, self._cache)
-        self._running.add(pending)
+        """The events of an answer by the model, or of the same one that runs already.
+
+        Closing the iterator stops the model, unless somebody else reads the same answer.
+        Raises QwenUIError.
+        """
+        reader = Reader(pending, self._flights, self._cache)
+        self._reading.add(pending)
         self._audits.give_way()
         try:
-            async for waiting in self._submit_when_ready(pending, flight):
-                yield waiting
-            async for event in flight.events():
+            if reader.leads:
+                computation = Computation(pending, reader.flight, self._cache, self._registry)
+                with suppress(RuntimeError):  # closed in this moment, and the flight with it
+                    self._lookups.submit(computation.begin)
+            async for event in reader.events(partial(self._registry.status, pending.request.model)):
                 yield event
         finally:
-            pending.stop()
-            self._running.discard(pending)
+            reader.close()
+            self._reading.discard(pending)
             self._audits.resume()
 
     # --- around it -----------------------------------------------------------------------------
@@ -154,12 +167,16 @@ class ChatService:
         self._audits.clear()
 
     def close(self, grace_s: float = 5.0) -> None:
-        """Let running answers finish for `grace_s`, stop the others, write everything down."""
+        """Let running answers finish for `grace_s`, stop the others, write everything down.
+
+        Meanwhile stored and running answers can be read; no new one is begun.
+        """
+        self._flights.close()
         deadline = time.monotonic() + grace_s
-        while self._running and time.monotonic() < deadline:
+        while self._reading and time.monotonic() < deadline:
             time.sleep(0.02)
-        for pending in list(self._running):
-            pending.stop()
+        self._flights.end(ShuttingDown())
+        self._closed = True
         self._lookups.shutdown()
         self._audits.close()
         self._registry.close()
@@ -184,46 +201,12 @@ class ChatService:
             turns=tuple(_turn(message) for message in request.messages),
             sampling=_effective(request.sampling, spec.sampling),
             max_tokens=self._max_tokens(request),
+            namespace=self._visibility.namespace(request.visitor),
         )
 
     def _max_tokens(self, request: ChatRequest) -> int:
         asked = request.sampling.max_tokens
         return self._settings.max_tokens if asked is None else asked
-
-    async def _submit_when_ready(
-        self, pending: Pending, flight: Flight
-    ) -> AsyncIterator[ModelStatus]:
-        """Tells how the model is coming along, until an engine has taken the request."""
-        model = pending.request.model
-        while not pending.stopped.is_set():
-            loading = self._registry.engine(model)  # asked itself: its wrapper is done a turn late
-            waiter = asyncio.wrap_future(loading)
-            waiter.add_done_callback(_retrieve)
-            while not loading.done() and not pending.stopped.is_set():
-                yield self._model_status(model)
-                await asyncio.wait([waiter], timeout=_PROGRESS_EVERY_S)
-            if pending.stopped.is_set():
-                break
-            engine = loading.result()
-            if engine.waiting:
-                yield ModelStatus(model, ModelState.READY, 1.0, engine.waiting)
-            generation = _generation(pending.request, pending.query, engine.spec)
-            try:
-                pending.started(engine.submit(generation, flight.hear))
-                return
-            except EngineClosed:  # another visitor switched models in this moment
-                continue
-        flight.land_unstarted()
-
-    def _model_status(self, model: str) -> ModelStatus:
-        info = next(info for info in self._registry.models() if info.name == model)
-        return ModelStatus(model, info.state, info.progress)
-
-
-def _retrieve(loading: asyncio.Future[Engine]) -> None:
-    """A failed load whose reader has left is no news: the registry has told it."""
-    if not loading.cancelled():
-        loading.exception()
 
 
 def _canonical(message: Message) -> Message:
@@ -270,8 +253,3 @@ def _turn(message: Message) -> Turn:
         message.role,
         tuple(TextPart(p) if isinstance(p, str) else ImagePart(p.digest) for p in message.parts),
     )
-
-
-def _generation(request: ChatRequest, query: CacheQuery, spec: EngineSpec) -> GenerationRequest:
-    sampling = Sampling.resolve(request.sampling, spec.sampling)
-    return GenerationRequest(request.messages, sampling, query.max_tokens)

@@ -15,6 +15,7 @@ QwenUIError                     500  error.internal
 ├── NotCached                   504  error.not_cached      (only-if-cached, RFC 9111 5.2.1.7)
 ├── EngineBusy                  503  error.engine_busy
 ├── ModelFailed                 503  error.model_failed    (a model cannot be loaded)
+├── ShuttingDown                503  error.shutting_down
 ├── OutOfMemory                 507  error.out_of_memory
 └── GenerationFailed            500  error.generation_failed
 """
@@ -164,6 +165,13 @@ class ModelFailed(QwenUIError):
         super().__init__(
             f"The model {model} cannot be loaded: {reason}", model=model, reason=reason
         )
+
+
+class ShuttingDown(QwenUIError):
+    status, text_key = 503, "error.shutting_down"
+
+    def __init__(self) -> None:
+        super().__init__("The server is shutting down. Ask again when it is back.")
 
 
 class OutOfMemory(QwenUIError):

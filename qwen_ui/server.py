@@ -24,6 +24,7 @@ from qwen_ui.images import ImageOpener
 from qwen_ui.media import MediaStore
 from qwen_ui.settings import Settings
 from qwen_ui.ui.app import build_page
+from qwen_ui.visibility import open_visibility
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +62,8 @@ def build_service(settings: Settings, registry: EngineRegistry | None = None) ->
         max_pixels=settings.max_image_pixels,
     )
     registry = registry or EngineRegistry(model_sources(settings), settings.keep_loaded)
-    return ChatService(cache, registry, images, settings)
+    visibility = open_visibility(settings.visibility, directory)
+    return ChatService(cache, registry, images, settings, visibility)
 
 
 def launch(settings: Settings, service: ChatService | None = None) -> Server:

@@ -64,6 +64,11 @@ class Settings(BaseSettings):
     cache_dir: Path = Field(
         Path("~/.cache/qwen-ui"), description="answers, statistics and uploaded pictures"
     )
+    visibility: Literal["shared", "user", "session"] = Field(
+        "shared",
+        description="who is served whose answers: shared, everybody; user, each only their own "
+        "(without a login: their session's); session, each open page its own",
+    )
     cache_ttl_s: float = Field(86_400, ge=0, description="seconds an answer is kept; 0: none is")
     cache_ttl_now_s: float = Field(
         300, ge=0, description="the same for questions about now (today, latest, ...), if shorter"

@@ -33,6 +33,7 @@ __all__ = [
     "TextDelta",
     "ThoughtDelta",
     "Usage",
+    "Visitor",
 ]
 
 Role = Literal["system", "user", "assistant"]
@@ -98,6 +99,19 @@ class CacheControl:
 
 
 @dataclass(frozen=True, slots=True)
+class Visitor:
+    """Who asks, as the server knows it; nothing here is taken from what a client sends.
+
+    `user`: who has proved to be it (Gradio's auth, an OAuth login, the owner of an API key), with
+    the kind of proof in front so that two kinds cannot meet. `session`: an id that the server
+    made. Both None: a stranger, who under `visibility` user or session shares with nobody.
+    """
+
+    user: str | None = None
+    session: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ChatRequest:
     """A question in canonical form: what is hashed is what is run. Made by ChatService.open."""
 
@@ -105,6 +119,7 @@ class ChatRequest:
     messages: tuple[Message, ...]
     sampling: SamplingParams = SamplingParams()
     cache: CacheControl = CacheControl()
+    visitor: Visitor = Visitor()
 
 
 # --- the events of one answer, in the order in which they come -------------------------------

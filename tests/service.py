@@ -30,6 +30,7 @@ from qwen_ui.types import (
     ThoughtDelta,
     Usage,
 )
+from qwen_ui.visibility import open_visibility
 
 
 class ScriptedSource:
@@ -93,7 +94,10 @@ class Chat:
             max_pixels=self.settings.max_image_pixels,
         )
         self.registry = EngineRegistry(self.sources, keep_loaded)
-        self.service = ChatService(self.cache, self.registry, self.images, self.settings)
+        visibility = open_visibility(self.settings.visibility, directory)
+        self.service = ChatService(
+            self.cache, self.registry, self.images, self.settings, visibility
+        )
         self._closed = False
 
     @property

@@ -9,21 +9,26 @@ import pytest
 from cache_store.cache import ResponseCache, open_cache
 from cache_store.keys import make_key
 from cache_store.types import Answer, CacheEntry, FinishReason, Hit, Tier
+from qwen_ui.computation import Computation
 from qwen_ui.engines.base import Completion, Failure
+from qwen_ui.engines.registry import EngineRegistry
 from qwen_ui.errors import GenerationFailed
-from qwen_ui.runs import Flight, Pending, Replay
+from qwen_ui.runs import Flights, Pending, Reader, Replay
 from qwen_ui.types import (
     CacheControl,
     CacheStatus,
+    ChatEvent,
     ChatRequest,
     Finish,
     Match,
+    ModelState,
+    ModelStatus,
     TextDelta,
     ThoughtDelta,
     Usage,
 )
 from tests.cache_store.samples import QUERY, answer
-from tests.service import collect
+from tests.service import ScriptedSource, collect
 
 
 def hit(kept: Answer) -> Hit:
@@ -76,15 +81,30 @@ def test_the_cache_status_reads_as_rfc_9211_wants() -> None:
     )
 
 
+def flown(
+    cache: ResponseCache, control: CacheControl = CacheControl()
+) -> tuple[Reader, Computation]:
+    """A reader of a flight, and what is computed for it; no model is asked for."""
+    asked = pending(cache, control)
+    reader = Reader(asked, Flights(), cache)
+    return reader, Computation(asked, reader.flight, cache, EngineRegistry((ScriptedSource(),), 1))
+
+
+async def read(reader: Reader) -> list[ChatEvent]:
+    return await collect(reader.events(lambda: ModelStatus("m", ModelState.LOADING, 0.0)))
+
+
 async def test_a_finished_flight_is_stored_before_its_reader_hears_of_the_end() -> None:
     cache = open_cache(None)
-    flight = Flight(pending(cache), cache)
+    reader, computation = flown(cache)
     for event in (ThoughtDelta("hm"), TextDelta("A "), TextDelta("cat."), ended()):
-        flight.hear(event)
+        computation.hear(event)
     found = cache.lookup(QUERY)  # nobody has read anything yet
     assert isinstance(found, Hit)
     assert (found.entry.answer.text, found.entry.answer.thought) == ("A cat.", "hm")
-    events = await collect(flight.events())
+    greeting, *events = await read(reader)
+    assert isinstance(greeting, CacheStatus)
+    assert not greeting.collapsed
     assert events[:3] == [ThoughtDelta("hm"), TextDelta("A "), TextDelta("cat.")]
     assert [type(event) for event in events[3:]] == [CacheStatus, Usage, Finish]
     cache.close()
@@ -93,11 +113,11 @@ async def test_a_finished_flight_is_stored_before_its_reader_hears_of_the_end() 
 @pytest.mark.parametrize("reason", [FinishReason.CANCELLED, FinishReason.CONTEXT])
 async def test_an_unfinished_flight_ends_and_is_not_stored(reason: FinishReason) -> None:
     cache = open_cache(None)
-    flight = Flight(pending(cache), cache)
-    flight.hear(TextDelta("A "))
-    flight.hear(ended(reason))
-    events = await collect(flight.events())
-    assert [type(event) for event in events] == [TextDelta, Usage, Finish]
+    reader, computation = flown(cache)
+    computation.hear(TextDelta("A "))
+    computation.hear(ended(reason))
+    events = await read(reader)
+    assert [type(event) for event in events] == [CacheStatus, TextDelta, Usage, Finish]
     assert events[-1] == Finish(reason)
     assert cache.stats().stored == 0
     cache.close()
@@ -105,10 +125,11 @@ async def test_an_unfinished_flight_ends_and_is_not_stored(reason: FinishReason)
 
 async def test_a_failed_flight_raises_after_what_was_read() -> None:
     cache = open_cache(None)
-    flight = Flight(pending(cache), cache)
-    flight.hear(TextDelta("A "))
-    flight.hear(Failure(GenerationFailed("boom")))
-    events = flight.events()
+    reader, computation = flown(cache)
+    computation.hear(TextDelta("A "))
+    computation.hear(Failure(GenerationFailed("boom")))
+    events = reader.events(lambda: ModelStatus("m", ModelState.LOADING, 0.0))
+    assert isinstance(await anext(events), CacheStatus)
     assert await anext(events) == TextDelta("A ")
     with pytest.raises(GenerationFailed, match="boom"):
         await anext(events)
@@ -118,9 +139,9 @@ async def test_a_failed_flight_raises_after_what_was_read() -> None:
 
 async def test_no_store_is_obeyed() -> None:
     cache = open_cache(None)
-    flight = Flight(pending(cache, CacheControl(no_store=True)), cache)
-    flight.hear(ended())
-    assert not any(isinstance(e, CacheStatus) for e in await collect(flight.events()))
+    reader, computation = flown(cache, CacheControl(no_store=True))
+    computation.hear(ended())
+    assert not any(isinstance(e, CacheStatus) and e.stored for e in await read(reader))
     assert cache.stats().stored == 0
     cache.close()
 
@@ -128,11 +149,10 @@ async def test_no_store_is_obeyed() -> None:
 def test_an_answer_that_ends_after_its_readers_loop_is_still_stored() -> None:
     cache = open_cache(None)
 
-    async def begin() -> Flight:
-        return Flight(pending(cache), cache)
+    async def begin() -> Computation:
+        return flown(cache)[1]
 
-    flight = asyncio.run(begin())
-    with pytest.raises(RuntimeError, match="closed"):
-        flight.hear(ended())
+    computation = asyncio.run(begin())
+    computation.hear(ended())
     assert cache.stats().stored == 1
     cache.close()

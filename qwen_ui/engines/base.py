@@ -102,6 +102,9 @@ class Completion:
     busy_s: float
 
 
+CANCELLED = Completion(FinishReason.CANCELLED, 0, 0, 0.0, 0.0, 0.0)  # before it began
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     """The end of a run that failed."""

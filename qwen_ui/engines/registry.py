@@ -11,7 +11,7 @@ from typing import Protocol
 
 from qwen_ui.engines.base import Engine, EngineSpec
 from qwen_ui.errors import EngineBusy, ModelFailed, QwenUIError, UnknownModel
-from qwen_ui.types import ModelInfo, ModelState
+from qwen_ui.types import ModelInfo, ModelState, ModelStatus
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +71,11 @@ class EngineRegistry:
     def models(self) -> tuple[ModelInfo, ...]:
         """What there is, in the order of the picker."""
         return tuple(self._info(name, slot) for name, slot in self._slots.items())
+
+    def status(self, name: str) -> ModelStatus:
+        """How far a model is, for those who wait for it. Raises errors.UnknownModel."""
+        info = self._info(name, self._slot(name))
+        return ModelStatus(name, info.state, info.progress)
 
     def spec(self, name: str) -> EngineSpec:
         """The identity of a model; the first time it reads files or asks a hub, so not for the

@@ -7,9 +7,16 @@ import threading
 from collections import deque
 from collections.abc import Callable
 
-from qwen_ui.engines.base import Completion, EngineClosed, Failure, GenerationRequest, Job, Listener
+from qwen_ui.engines.base import (
+    CANCELLED,
+    Completion,
+    EngineClosed,
+    Failure,
+    GenerationRequest,
+    Job,
+    Listener,
+)
 from qwen_ui.errors import EngineBusy, GenerationFailed, QwenUIError
-from qwen_ui.types import FinishReason
 
 log = logging.getLogger(__name__)
 
@@ -105,11 +112,11 @@ class Worker:
                 return  # running or over: `run` looks at `job.stop`
             del self._queue[place]
             self._is_over(job)
-        _report(job, _CANCELLED)
+        _report(job, CANCELLED)
 
     def _outcome(self, job: Job) -> Completion | Failure:
         if job.stop.is_set():
-            return _CANCELLED
+            return CANCELLED
         try:
             return self._run(job)
         except QwenUIError as error:
@@ -133,9 +140,6 @@ class _Queued(Job):
     def cancel(self) -> None:
         self.stop.set()
         self._leave(self)
-
-
-_CANCELLED = Completion(FinishReason.CANCELLED, 0, 0, 0.0, 0.0, 0.0)
 
 
 def _report(job: Job, outcome: Completion | Failure) -> None:

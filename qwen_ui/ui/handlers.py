@@ -20,7 +20,7 @@ from qwen_ui.chat import ChatService
 from qwen_ui.errors import BadRequest, GenerationFailed, PictureGone, QwenUIError
 from qwen_ui.runs import Replay
 from qwen_ui.settings import Settings
-from qwen_ui.types import CacheControl, Picture
+from qwen_ui.types import CacheControl, Picture, Visitor
 from qwen_ui.ui import parts
 from qwen_ui.ui.conversation import Conversation, Turn, TurnState
 from qwen_ui.ui.i18n import Texts, texts_for
@@ -171,7 +171,9 @@ class ChatHandlers:
         base = Conversation(tuple(stopped))
         try:
             asked = base.request(turn)
-            request = self._service.open(asked, model=turn.model, cache=control)
+            request = self._service.open(
+                asked, model=turn.model, cache=control, visitor=Visitor(session=session.id)
+            )
             found = self._service.lookup(request)
         except QwenUIError as error:
             session.show(base.with_turn(turn.failed(error)))

@@ -7,6 +7,7 @@ from it, so that two handlers that overlap cannot show two truths.
 from __future__ import annotations
 
 import itertools
+import secrets
 import threading
 import time
 from collections.abc import Iterable
@@ -40,9 +41,10 @@ class Notice:
 
 class Session:
     """`asking` is held for the length of one question's lookup, by threads only; everything else
-    here is short, so that the event loop may call it."""
+    here is short, so that the event loop may call it. `id` is made here and known to no client."""
 
     def __init__(self) -> None:
+        self.id = secrets.token_hex(16)
         self.asking = threading.Lock()
         self._lock = threading.Lock()
         self._ids = itertools.count(1)

@@ -115,7 +115,7 @@ def meetings(rows: Iterable[dict[str, Any]]) -> int:
 
 def total(rows: Sequence[dict[str, Any]], name: str) -> float:
     """Pairs that a rule makes equal, over all rows."""
-    return sum(row[name] * row["pairs"] / 100 for row in rows)
+    return float(sum(row[name] * row["pairs"] / 100 for row in rows))
 
 
 def goals_of(hit: Sequence[dict[str, Any]], miss: Sequence[dict[str, Any]], met: int) -> list[Goal]:

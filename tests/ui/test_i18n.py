@@ -40,6 +40,7 @@ EXAMPLES = [
     errors.EngineBusy(3),
     errors.ModelFailed("m", "no weights"),
     errors.OutOfMemory(),
+    errors.ShuttingDown(),
     errors.GenerationFailed("it broke"),
 ]
 
