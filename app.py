@@ -34,12 +34,15 @@ def serve(settings: Settings, registry: EngineRegistry | None = None) -> None:
         signal.signal(number, lambda *_: ended.set())
 
     # torch and gradio only now: --help and bad flags need not wait for them
+    from cache_store.errors import UnknownStore
     from qwen_ui.server import build_service, launch
 
     try:
         service = build_service(settings, registry)
     except OSError as error:
         sys.exit(f"cannot write to {settings.directory}: {error}. Choose another with --cache-dir.")
+    except UnknownStore as error:
+        sys.exit(f"--cache-store (QWEN_UI_CACHE_STORE): {error}")
     try:
         server = launch(settings, service)
     except OSError as error:

@@ -16,6 +16,7 @@ from functools import lru_cache, partial
 from types import MappingProxyType
 
 from cache_store.cache import ResponseCache
+from cache_store.errors import StoreUnavailable
 from cache_store.questions import canonical
 from cache_store.types import CacheQuery, Hit, ImagePart, Lookup, Match, Scalar, TextPart, Turn
 from qwen_ui.audits import Audits
@@ -28,6 +29,7 @@ from qwen_ui.errors import (
     NotCached,
     QuestionTooLong,
     ShuttingDown,
+    StoreFailed,
     TooManyPictures,
 )
 from qwen_ui.images import ImageOpener
@@ -162,9 +164,12 @@ class ChatService:
         return self._cache.stats()
 
     def clear_cache(self) -> None:
-        """Forget every stored answer."""
-        self._cache.clear()
+        """Forget every stored answer. Raises errors.StoreFailed when that may be incomplete."""
         self._audits.clear()
+        try:
+            self._cache.clear()
+        except StoreUnavailable as error:
+            raise StoreFailed from error
 
     def close(self, grace_s: float = 5.0) -> None:
         """Let running answers finish for `grace_s`, stop the others, write everything down.

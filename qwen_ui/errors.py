@@ -13,6 +13,7 @@ QwenUIError                     500  error.internal
 │   └── ContextTooLong          413  error.context_too_long
 ├── UnknownModel                404  error.unknown_model
 ├── NotCached                   504  error.not_cached      (only-if-cached, RFC 9111 5.2.1.7)
+├── StoreFailed                 503  error.store_failed    (a store could not be emptied)
 ├── EngineBusy                  503  error.engine_busy
 ├── ModelFailed                 503  error.model_failed    (a model cannot be loaded)
 ├── ShuttingDown                503  error.shutting_down
@@ -146,6 +147,15 @@ class NotCached(QwenUIError):
 
     def __init__(self) -> None:
         super().__init__("No stored answer, and only a stored one was asked for.")
+
+
+class StoreFailed(QwenUIError):
+    status, text_key = 503, "error.store_failed"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "A store of answers cannot be reached, so it may still hold some. Try again later."
+        )
 
 
 class EngineBusy(QwenUIError):

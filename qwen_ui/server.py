@@ -45,7 +45,10 @@ class Server:
 
 
 def build_service(settings: Settings, registry: EngineRegistry | None = None) -> ChatService:
-    """The service of these settings; tests bring a registry of their own."""
+    """The service of these settings; tests bring a registry of their own.
+
+    Raises OSError, and cache_store's UnknownStore for a `cache_store` that is none.
+    """
     directory = settings.directory
     policy = CachePolicy(
         ttl_s=settings.cache_ttl_s,
@@ -53,7 +56,7 @@ def build_service(settings: Settings, registry: EngineRegistry | None = None) ->
         disk_max_bytes=settings.cache_max_bytes,
         ttl_now_s=settings.cache_ttl_now_s,
     )
-    cache = open_cache(directory, policy)
+    cache = open_cache(directory, policy, settings.cache_store)
     media = MediaStore(directory / "media", settings.media_max_bytes, settings.media_ttl_s)
     images = ImageOpener(
         cache.memo,

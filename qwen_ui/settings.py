@@ -64,6 +64,11 @@ class Settings(BaseSettings):
     cache_dir: Path = Field(
         Path("~/.cache/qwen-ui"), description="answers, statistics and uploaded pictures"
     )
+    cache_store: str = Field(
+        "disk:",
+        description="where answers are kept beside memory: disk: (in --cache-dir), disk:PATH, "
+        "redis://HOST:PORT/DB (several machines share it), memory: (nowhere)",
+    )
     visibility: Literal["shared", "user", "session"] = Field(
         "shared",
         description="who is served whose answers: shared, everybody; user, each only their own "

@@ -24,8 +24,11 @@ def frame(name: str, stored: Stored) -> bytes:
     return _MAGIC + _checksum(name, body) + body
 
 
-def unframe(name: str, data: bytes) -> Stored:
-    """What `frame` was given. Raises CorruptEntry for anything else, another name's bytes too."""
+def unframe(name: str, data: object) -> Stored:
+    """What `frame` was given. Raises CorruptEntry for anything else: another name's bytes, or a
+    number where a server speaks nonsense."""
+    if not isinstance(data, bytes):
+        raise CorruptEntry("a value that is no bytes was refused")
     if data[: len(_MAGIC)] != _MAGIC or data[len(_MAGIC) : _BODY] != _checksum(name, data[_BODY:]):
         raise CorruptEntry("a value that is no entry of this name was refused")
     end = head_end(data)

@@ -69,6 +69,7 @@ class Rows(diskcache.Cache):  # type: ignore[misc]  # diskcache has no types
             sqlite_mmap_size=0,  # a file truncated by others must be an error, not a SIGBUS
         )
         self._max_bytes = max_bytes
+        self._unchecked = 0  # bytes written since the budget was looked at
         ((layout,),) = self._sql("PRAGMA user_version").fetchall()
         if layout != _LAYOUT:
             self.clear()
@@ -101,7 +102,10 @@ class Rows(diskcache.Cache):  # type: ignore[misc]  # diskcache has no types
             for tag in label.tags:
                 sql("INSERT OR IGNORE INTO Tags VALUES (?, ?)", (_hash(tag), entry))
             self._rank(sql, entry, label.cost_s, len(value))
-            self._evict(sql, cleanup)
+            self._unchecked += len(value) + _ROW_BYTES
+            if self._unchecked > self._max_bytes // 256:
+                self._evict(sql, cleanup)
+                self._unchecked = 0
         return True
 
     def generation(self) -> int:

@@ -11,6 +11,7 @@ import gradio as gr
 import pandas as pd  # type: ignore[import-untyped]
 
 from qwen_ui.chat import ChatService
+from qwen_ui.errors import StoreFailed
 from qwen_ui.types import CacheStats
 from qwen_ui.ui.badge import duration
 from qwen_ui.ui.i18n import Texts, texts_for
@@ -98,7 +99,10 @@ class CacheTab:
         return figures(stats, say), gr.skip() if same else plot(stats, say), (stats, top)
 
     def clear(self, seen: Seen | None, request: gr.Request) -> tuple[Any, ...]:
-        self._service.clear_cache()
+        try:
+            self._service.clear_cache()
+        except StoreFailed as error:
+            gr.Warning(texts_for(request).error(error))
         return (*_confirming(False), *self.look(seen, request))
 
 

@@ -37,6 +37,7 @@ EXAMPLES = [
     errors.ContextTooLong(9, 8),
     errors.UnknownModel("m"),
     errors.NotCached(),
+    errors.StoreFailed(),
     errors.EngineBusy(3),
     errors.ModelFailed("m", "no weights"),
     errors.OutOfMemory(),
