@@ -62,7 +62,7 @@ class Reading:
 Guard = Callable[[Reading, Reading], bool]
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=8192)  # of 1 to 2 kB
 def read(question: str) -> Reading:
     """Sort the words of a question by what they are for."""
     quoted = tuple("".join(groups) for groups in _QUOTED.findall(question))
@@ -70,18 +70,18 @@ def read(question: str) -> Reading:
     text = unicodedata.normalize("NFKC", _INVISIBLE.sub("", text)).replace("’", "'").casefold()
     text = _BETWEEN_CHINESE.sub("", " ".join(text.split()))
     text = _A_NOT_A.sub(r"\1", _SAID_OF_ALL.sub(" ", text))
-    found: dict[str, list[str]] = {name: [] for name in (*_KINDS, "symbols", "content")}
+    found: dict[str, list[str]] = {name: [] for name in _FIELDS}
     for word in _words(text):
-        kind = next((kind for kind, words in _KINDS.items() if word in words), None)
-        if kind is not None:
-            found[kind].append(_KINDS[kind][word])
+        known = _KINDS.get(word)
+        if known is not None:
+            found[known[0]].append(known[1])
         elif word[-1].isdigit():
             found["numbers"].append(word)
         elif word[0].isalpha():
-            if word not in STOP:
-                found["content"].append(SAME.get(word, word))
+            found["content"].append(word)
         elif word not in _PUNCTUATION:
             found["symbols"].append(word)
+    found.pop("stop")
     negations = len(found.pop("negations"))
     return Reading(quoted, negations=negations, **{k: tuple(v) for k, v in found.items()})
 
@@ -154,13 +154,21 @@ GUARDS: tuple[Guard, ...] = (
     nothing_exchanged,
 )
 
-_KINDS: dict[str, dict[str, str]] = {
+_TABLES: dict[str, dict[str, str]] = {  # by field; the first table that has a word decides
     "numbers": NUMBERS,
     "negations": NEGATIONS,
     "polarity": POLARITY,
     "places": PLACES,
     "colours": COLOURS,
     "asking": ASKING,
+    "stop": STOP,
+    "content": SAME,
+}
+_FIELDS = (*_TABLES, "symbols")
+_KINDS = {
+    word: (field, meaning)
+    for field, table in reversed(_TABLES.items())
+    for word, meaning in table.items()
 }
 
 

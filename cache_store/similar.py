@@ -135,6 +135,7 @@ class SimilarQuestions:
 
     def _index(self, scope: str, known: Known) -> None:
         signed = signature(known.question)
+        read(known.question)  # remembered there: lookups find it read
         with self._lock:
             kept = self._touch(scope)
             before = len(kept)

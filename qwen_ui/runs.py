@@ -81,6 +81,7 @@ class Pending:
             fwd="bypass" if self.miss.why == "bypass" else "miss",
             detail=self.miss.why,
             lookup_s=self.miss.lookup_s,
+            similar=self.miss.similar,
         )
 
     def stop(self) -> None:
@@ -194,7 +195,8 @@ class Reader:
 
     def _landed(self, landed: Landed) -> Iterator[ChatEvent]:
         if landed.kept_s is not None:
-            yield replace(self._status, detail="", lookup_s=0.0, stored=True, ttl_s=landed.kept_s)
+            said = replace(self._status, detail="", lookup_s=0.0, similar=())
+            yield replace(said, stored=True, ttl_s=landed.kept_s)
         usage = self._usage(landed)
         if self._status.collapsed and landed.end.reason is not FinishReason.CANCELLED:
             self._count(usage)

@@ -10,7 +10,7 @@ from typing import Literal
 
 from PIL import Image as PILImage
 
-from cache_store.types import CacheStats, FinishReason, Match, SeriesPoint
+from cache_store.types import CacheStats, FinishReason, Match, SeriesPoint, Suggestion
 
 __all__ = [
     "CacheControl",
@@ -30,6 +30,7 @@ __all__ = [
     "Role",
     "SamplingParams",
     "SeriesPoint",
+    "Suggestion",
     "TextDelta",
     "ThoughtDelta",
     "Usage",
@@ -131,7 +132,8 @@ class CacheStatus:
 
     A hit has `hit`, `match`, `tier`, `age_s` and `ttl_s`; anything else has `fwd`. An equivalent
     hit has `asked`, the question that its answer was given to. After a miss a second one may follow
-    with `stored` set, as the last event before `Finish`.
+    with `stored` set, as the last event before `Finish`. `similar` questions come with a miss:
+    answers to *them* are kept, and asking one of them in this one's place shows it.
     """
 
     key: str
@@ -146,6 +148,7 @@ class CacheStatus:
     lookup_s: float = 0.0
     match: Match | None = None
     asked: str = ""
+    similar: tuple[Suggestion, ...] = ()
 
     def header(self) -> str:
         """The value of a `Cache-Status` header (RFC 9211, section 2)."""
