@@ -76,7 +76,6 @@ def launch(settings: Settings, service: ChatService | None = None) -> Server:
     """
     service = service or build_service(settings)
     page = build_page(service, settings)
-    service.warm()
     _, url, share_url = page.blocks.queue(default_concurrency_limit=None).launch(
         server_name=_host(settings),
         server_port=settings.port or _free_port(),
@@ -88,6 +87,8 @@ def launch(settings: Settings, service: ChatService | None = None) -> Server:
         app_kwargs={"routes": ops.routes(service)},
         **page.launch_options,
     )
+    # not before the port is ours: an exit while a thread loads, in native code, can crash
+    service.warm()
     return Server(service, page.blocks, url, share_url)
 
 

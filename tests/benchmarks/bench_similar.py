@@ -96,7 +96,7 @@ def measured(cache: ResponseCache, picture: ImagePart, asking: list[str]) -> dic
     for text in asking:
         query = asked(picture, text)
         for name, use in (("without", lambda *_: ()), ("with", suggest)):
-            cache._similar.suggest = use  # type: ignore[method-assign, assignment]
+            cache._similar.suggest = use  # type: ignore[method-assign]
             began = time.thread_time_ns()
             cache.lookup(query)
             times[name].append((time.thread_time_ns() - began) / 1000)
