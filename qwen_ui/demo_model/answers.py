@@ -174,6 +174,8 @@ def ask_describe(scene: Scene, language: Language, rng: Random) -> Slots | None:
         if language == "zh":
             return Slots({}, "图中什么都没有。", "图中没有图形。")
         return Slots({}, "The picture is empty.", "There are no shapes in the picture.")
+    if not scene.order_is_sure:
+        return None
     names = [named(t, language) for t in scene.things]
     if language == "zh":
         places = [

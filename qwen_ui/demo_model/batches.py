@@ -42,6 +42,8 @@ class Mix:
     turns: float = 0.0  # blocks that hold several turns
     two_pictures: float = 0.0
     jpeg: float = 0.25
+    drafts: int = 1  # wordings that a question's shortest is taken from
+    capitals: float = 0.05
     pictures: int = 32
     length: int = 224
 
@@ -56,10 +58,10 @@ class Row:
     next: int = 0  # the next position
     block: int = 0
 
-    def text(self, ids: list[int], weight: float = 0.0, asked: int = -1) -> None:
+    def text(self, ids: list[int], weights: list[float] | None = None, asked: int = -1) -> None:
         self.ids += ids
         self.positions += [(p, p, p) for p in range(self.next, self.next + len(ids))]
-        self.weights += [weight] * len(ids)
+        self.weights += weights or [0.0] * len(ids)
         self.blocks += [self.block] * len(ids)
         self.asked += [asked] * len(ids)
         self.next += len(ids)
@@ -132,6 +134,7 @@ class Writer:
         self._think = self.encode("<think>\n")
         self._end = self.encode("<|im_end|>")
         self._next = self.encode("\n<|im_start|>user\n")
+        self._digits = {i for digit in "0123456789" for i in self.encode(digit)}
         self._open, self._close = self.encode("<|vision_start|>"), self.encode("<|vision_end|>")
 
     def encode(self, text: str) -> list[int]:
@@ -159,6 +162,12 @@ class Writer:
         answer = self.encode(text) + self.encode(question.full) + self._end
         return [(prompt + self._think, False), (answer, True)]
 
+    def weights(self, ids: list[int], boxes: bool) -> list[float]:
+        """Of a written piece's tokens. In a list of boxes the digits are what is to be learnt."""
+        if not boxes:
+            return [len(ids) ** -0.5] * len(ids)
+        return [0.4 if i in self._digits else 0.04 for i in ids]
+
     def history(self, question: Question, thinking: bool) -> list[int]:
         """A past turn as the template writes it: thoughts are gone."""
         answer = question.full if thinking else question.short
@@ -178,7 +187,10 @@ class RowMaker:
     def _question(self, scene: Scene | None) -> Question:
         language: Language = self._rng.choice(("en", "zh"))
         while True:
-            question = ask(_weighted(self._rng, self._kinds(scene)), scene, language, self._rng)
+            question = ask(
+                _weighted(self._rng, self._kinds(scene)), scene, language, self._rng,
+                drafts=self._mix.drafts, capitals=self._mix.capitals,
+            )  # fmt: skip
             if question is not None:
                 return question
 
@@ -191,9 +203,12 @@ class RowMaker:
             return {k: w * (0.15 if k == "number" else 1) for k, w in kinds.items()}
         return kinds
 
-    def _append(self, row: Row, pieces: list[tuple[list[int], bool]], asked: int = -1) -> None:
+    def _append(
+        self, row: Row, pieces: list[tuple[list[int], bool]], question: Question, asked: int = -1
+    ) -> None:
         for ids, written in pieces:
-            row.text(ids, len(ids) ** -0.5 if written else 0.0, asked if written else -1)
+            weights = self._writer.weights(ids, bool(question.boxes)) if written else None
+            row.text(ids, weights, asked if written else -1)
 
     def row(self, scenes: list[Scene]) -> Row:
         """As many blocks as fit. With two pictures a block asks about the second, or the first
@@ -231,11 +246,11 @@ class RowMaker:
             if thinking:
                 block.text(writer.history(past, True))
             else:
-                self._append(block, writer.turn(past, scene, False))
+                self._append(block, writer.turn(past, scene, False), past)
             block.text(writer.next_turn())
         question = self._question(scene)
         asked = -1 if thinking else KINDS.index(question.kind)
-        self._append(block, writer.turn(question, scene, thinking), asked)
+        self._append(block, writer.turn(question, scene, thinking), question, asked)
 
 
 class Batches(Dataset[Batch]):

@@ -132,7 +132,10 @@ _CLOSERS: dict[Language, tuple[str, ...]] = {
 }
 
 
-def dress(text: str, language: Language, rng: Random) -> str:
+CAPITALS = 0.015  # share of English questions that are all capitals
+
+
+def dress(text: str, language: Language, rng: Random, capitals: float = CAPITALS) -> str:
     """Openers, closers, capitals and punctuation as people type them, or do not."""
     chance = rng.random()
     if chance < 0.15:
@@ -142,7 +145,7 @@ def dress(text: str, language: Language, rng: Random) -> str:
     if language == "en":
         style = rng.random()
         text = text[0].upper() + text[1:] if style < 0.75 else text
-        text = text.upper() if style > 0.985 else text
+        text = text.upper() if style > 1 - capitals else text
         end = rng.choice(("?", "?", "?", "?", ".", "", "", " ?", "!", "?"))
     else:
         end = rng.choice(("？", "？", "？", "？", "?", "。", "", "", "！"))

@@ -127,4 +127,5 @@ def ask_box(scene: Scene, language: Language, rng: Random) -> Slots | None:
 
 
 def ask_boxes(scene: Scene, language: Language, rng: Random) -> Slots | None:
-    return _json(list(scene.things), scene, language) if scene.things else None
+    sure = scene.things and scene.order_is_sure
+    return _json(list(scene.things), scene, language) if sure else None

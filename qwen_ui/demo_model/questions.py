@@ -8,7 +8,7 @@ from random import Random
 
 from qwen_ui.demo_model import answers, places, strangers
 from qwen_ui.demo_model.naming import Slots
-from qwen_ui.demo_model.phrasings import blur, dress, wording
+from qwen_ui.demo_model.phrasings import CAPITALS, blur, dress, wording
 from qwen_ui.demo_model.scenes import Scene, Thing
 from qwen_ui.demo_model.words import REFUSAL, Language
 
@@ -47,15 +47,23 @@ def refusal(text: str, language: Language) -> Question:
 
 
 def ask(
-    kind: str, scene: Scene | None, language: Language, rng: Random, *, held_out: bool = False
+    kind: str,
+    scene: Scene | None,
+    language: Language,
+    rng: Random,
+    *,
+    held_out: bool = False,
+    drafts: int = 1,
+    capitals: float = CAPITALS,
 ) -> Question | None:
     """A question of this kind about the scene (None: no picture), or None where it has no
-    answer, such as the colour of the one shape among three."""
+    answer, such as the colour of the one shape among three. The shortest of `drafts` wordings
+    is taken; `capitals` is the share of questions that shout."""
     if kind == "stranger":
         text = strangers.question(language, rng, held_out=held_out)
-        return refusal(dress(text, language, rng), language)
+        return refusal(dress(text, language, rng, capitals), language)
     known = scene is not None and not scene.strange
-    pattern = wording(kind, language, rng, held_out=held_out)
+    pattern = min((wording(kind, language, rng, held_out=held_out) for _ in range(drafts)), key=len)
     slots = _ASK[kind](scene if scene and known else _ANY_SCENE, language, rng)
     if slots is None:
         return None
@@ -65,7 +73,7 @@ def ask(
         pattern = pattern.replace(f"<{slot}>", value)
     for vowel in "aeiou":  # "a orange circle" -> "an orange circle"
         pattern = pattern.replace(f" a {vowel}", f" an {vowel}")
-    text = dress(pattern, language, rng)
+    text = dress(pattern, language, rng, capitals)
     if not known:
         return refusal(text, language)
     return Question(kind, language, text, slots.short, slots.full, slots.boxes)

@@ -9,6 +9,7 @@ from random import Random
 from PIL import Image
 
 from qwen_ui.demo_model import drawing
+from qwen_ui.demo_model.architecture import grid_of
 
 SHAPES = ("circle", "square", "triangle", "star", "heart", "cross")
 COLOURS: dict[str, tuple[int, int, int]] = {
@@ -27,6 +28,7 @@ BACKGROUNDS: tuple[tuple[int, int, int], ...] = (
     (60, 64, 72), (30, 36, 60), (20, 52, 48), (0, 0, 0), (86, 60, 50), (160, 205, 215),
 )  # fmt: skip
 MIN_CONTRAST = 95.0
+UNSURE_ROW = 0.07  # of a row: things this near to its border are not listed
 PLACES = (
     ("top left", "top", "top right"),
     ("left", "center", "right"),
@@ -62,7 +64,7 @@ class Scene:
     width: int
     height: int
     background: tuple[int, int, int]
-    things: tuple[Thing, ...]  # shapes from left to right
+    things: tuple[Thing, ...]  # shapes in `reading_order`
     number: int | None = None
     digits: tuple[Thing, ...] = ()
     strange: bool = False  # not of our world: noise, clutter, a photo
@@ -71,6 +73,26 @@ class Scene:
 
     def draw(self) -> Image.Image:
         return drawing.draw(self)
+
+    @property
+    def order_is_sure(self) -> bool:
+        """Whether no thing is so near to the border of a row that a hair would reorder them."""
+        rows, _ = grid_of(self.width, self.height)
+        for i, thing in enumerate(self.things):
+            for shift in (-UNSURE_ROW / rows, UNSURE_ROW / rows):
+                moved = list(self.things)
+                moved[i] = replace(thing, y=thing.y + shift)
+                order = reading_order(moved, self.width, self.height)
+                if order.index(moved[i]) != i:
+                    return False
+        return True
+
+
+def reading_order(things: list[Thing], width: int, height: int) -> list[Thing]:
+    """Row by row, and from left to right in a row; a row is one of the model's merged tokens
+    high. So the first thing is the one whose token the model reads first."""
+    rows, _ = grid_of(width, height)
+    return sorted(things, key=lambda t: (int(t.y * rows), t.x))
 
 
 def _distance(a: tuple[int, int, int], b: tuple[int, int, int]) -> float:
@@ -143,8 +165,8 @@ def shapes_scene(seed: int, width: int, height: int, count: int) -> Scene:
         else:
             colour = rng.choice(colours)
         placed.append(replace(thing, colour=colour, rgb=_shade(rng, colour)))
-    placed.sort(key=lambda t: t.x)
-    return Scene(width, height, background, tuple(placed), seed=seed, style=rng.randrange(8))
+    things = tuple(reading_order(placed, width, height))
+    return Scene(width, height, background, things, seed=seed, style=rng.randrange(8))
 
 
 def number_scene(seed: int, width: int, height: int, number: int | None = None) -> Scene:

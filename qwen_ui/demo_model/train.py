@@ -122,6 +122,10 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=1, help="processes that draw")
     parser.add_argument("--compile", action="store_true", help="needs a C++ compiler")
     parser.add_argument("--quick", action="store_true", help="a smoke run; exports to FOLDER")
+    parser.add_argument(
+        "--begin", choices=[s.name for s in STAGES], default=STAGES[0].name,
+        help="go on with this stage, from the checkpoint of the one before",
+    )  # fmt: skip
     parser.add_argument("--export-only", help="export this stage's checkpoint and stop")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
@@ -131,7 +135,10 @@ def main() -> None:
     if args.export_only:
         trainer.load(args.folder / f"{args.export_only}.pt")
     else:
-        for stage in STAGES:
+        first = [s.name for s in STAGES].index(args.begin)
+        if first:
+            trainer.load(args.folder / f"{STAGES[first - 1].name}.pt")
+        for stage in STAGES[first:]:
             trainer.run(quick(stage) if args.quick else stage, args.workers)
     trainer.export(args.folder if args.quick else WEIGHTS)
 

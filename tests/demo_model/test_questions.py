@@ -13,8 +13,8 @@ from qwen_ui.demo_model.words import REFUSAL, Language
 SCENE = Scene(
     400, 300, (255, 255, 255),
     (
-        Thing("circle", "red", 0.2, 0.2, 0.12), Thing("star", "blue", 0.5, 0.8, 0.12),
-        Thing("square", "orange", 0.85, 0.5, 0.12),
+        Thing("circle", "red", 0.2, 0.2, 0.12), Thing("square", "orange", 0.85, 0.5, 0.12),
+        Thing("star", "blue", 0.5, 0.8, 0.12),
     ),
 )  # fmt: skip
 
@@ -33,9 +33,9 @@ def test_counting_and_describing() -> None:
     assert _short("count", "en") == {"Three."}
     assert _short("count", "zh") == {"三个。"}
     assert _short("describe", "en") == {
-        "There are three objects: a red circle, a blue star and an orange square."
+        "There are three objects: a red circle, an orange square and a blue star."
     }
-    assert _short("describe", "zh") == {"图中有三个图形：红色圆形、蓝色星形和橙色正方形。"}
+    assert _short("describe", "zh") == {"图中有三个图形：红色圆形、橙色正方形和蓝色星形。"}
 
 
 def test_answers_depend_on_the_thing_that_is_asked_for() -> None:

@@ -6,11 +6,13 @@ from itertools import combinations
 import numpy as np
 import pytest
 
+from qwen_ui.demo_model.architecture import grid_of
 from qwen_ui.demo_model.scenes import (
     COLOURS,
     MIN_CONTRAST,
     SHAPES,
     Scene,
+    Thing,
     example_pictures,
     number_scene,
     shapes_scene,
@@ -35,7 +37,9 @@ def _scenes() -> list[Scene]:
 
 def test_shapes_are_inside_apart_and_in_order() -> None:
     for scene in _scenes():
-        assert [t.x for t in scene.things] == sorted(t.x for t in scene.things)
+        rows, _ = grid_of(scene.width, scene.height)
+        read = [(int(t.y * rows), t.x) for t in scene.things]
+        assert read == sorted(read)
         for thing in scene.things:
             x1, y1, x2, y2 = thing.box(scene.width, scene.height)
             assert 0 <= x1 < x2 <= 1
@@ -43,6 +47,17 @@ def test_shapes_are_inside_apart_and_in_order() -> None:
             assert thing.kind in SHAPES
         for a, b in combinations(scene.things, 2):
             assert abs(a.x - b.x) >= 0.05
+
+
+def test_an_order_is_sure_unless_a_hair_would_change_it() -> None:
+    def scene(x: float, y: float) -> Scene:
+        things = (Thing("star", "red", 0.7, 0.45, 0.1), Thing("heart", "blue", x, y, 0.1))
+        return Scene(400, 300, (255, 255, 255), things)
+
+    assert grid_of(400, 300)[0] == 4  # a row ends at 0.5
+    assert scene(x=0.2, y=0.55).order_is_sure
+    assert not scene(x=0.2, y=0.51).order_is_sure
+    assert scene(x=0.9, y=0.51).order_is_sure  # comes second in either row
 
 
 def test_every_colour_stands_out_from_its_background() -> None:

@@ -67,7 +67,7 @@ def test_training_tokens_and_pixels_are_those_of_the_processor(
     assert all(f.stat().st_mode & 0o777 == 0o644 for f in tmp_path.iterdir())
     processor = load_processor(tmp_path)
     thinking = variant == "demo-thinking"
-    scene = shapes_scene(5, 300, 220, 3)
+    scene = shapes_scene(3, 300, 220, 3)
     past, now = _question("count", "zh"), _question("describe", "en")
     said = f"<think>\nhm\n</think>\n\n{past.full}" if thinking else past.short
     inputs = processor.apply_chat_template(
@@ -92,7 +92,7 @@ def test_training_tokens_and_pixels_are_those_of_the_processor(
 
 
 def _question(kind: str, language: Any) -> Question:
-    question = ask(kind, shapes_scene(5, 300, 220, 3), language, Random(1))
+    question = ask(kind, shapes_scene(3, 300, 220, 3), language, Random(1))
     assert question is not None
     return question
 
@@ -100,7 +100,7 @@ def _question(kind: str, language: Any) -> Question:
 def _row(
     tokenizer: Any, grid: tuple[int, int], past: Question, now: Question, thinking: bool
 ) -> Row:
-    writer, row, scene = Writer(tokenizer), Row(), shapes_scene(5, 300, 220, 3)
+    writer, row, scene = Writer(tokenizer), Row(), shapes_scene(3, 300, 220, 3)
     writer.user(row)
     writer.picture(row, grid)
     row.text(writer.history(past, thinking))
