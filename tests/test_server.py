@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, NoReturn
 
-import gradio as gr
 import pytest
 
+from qwen_ui import server
 from qwen_ui.engines.registry import EngineRegistry
 from qwen_ui.server import build_service, launch
 from qwen_ui.settings import Settings
@@ -15,15 +15,26 @@ from qwen_ui.types import ModelState
 from tests.service import ScriptedSource
 
 
-def _taken(*_: object, **__: object) -> NoReturn:
-    raise OSError("the port is taken")
+class _PageWithoutPort:
+    """A page whose launch finds its port taken."""
+
+    launch_options: dict[str, Any] = {}  # noqa: RUF012
+
+    def __init__(self, *_: object) -> None:
+        self.blocks = self
+
+    def queue(self, **_: object) -> _PageWithoutPort:
+        return self
+
+    def launch(self, **_: object) -> NoReturn:
+        raise OSError("the port is taken")
 
 
 def test_no_model_is_loaded_where_the_port_is_taken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # the program ends there, and to end while a thread loads torch has crashed
-    monkeypatch.setattr(gr.Blocks, "launch", _taken)
+    monkeypatch.setattr(server, "build_page", _PageWithoutPort)
     options: dict[str, Any] = {"cache_dir": tmp_path}
     settings = Settings(**options)
     service = build_service(settings, EngineRegistry([ScriptedSource()]))

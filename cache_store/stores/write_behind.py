@@ -86,8 +86,12 @@ class WriteBehind:
         return self._inner.forget(tag) + self._drop_outdated(tag)
 
     def clear(self) -> None:
-        self._inner.clear()
-        self._drop_outdated("")
+        with self._writing:  # nothing is on its way, so nothing lands in what was emptied
+            with self._changed:
+                self._pending.clear()
+                self._bytes = 0
+                self._changed.notify_all()
+            self._inner.clear()
 
     def generation(self) -> int:
         return self._inner.generation()
