@@ -73,4 +73,9 @@ SETTLE = Stage(
     ),
     steps=300, lr=7e-4, auxiliary=0.5, vision=0.6, last_lr=0.02,
 )  # fmt: skip
-STAGES = (SEE, BIND, WIDEN, POLISH, SETTLE)
+CONVERSE = Stage(
+    "converse",
+    replace(SETTLE.mix, turns=0.35, thinking=0.3, numbers=0.24),
+    steps=300, lr=6e-4, auxiliary=0.5, vision=0.6, last_lr=0.02,
+)  # fmt: skip
+STAGES = (SEE, BIND, WIDEN, POLISH, SETTLE, CONVERSE)
