@@ -105,7 +105,8 @@ class WriteBehind:
             if stored.expires_at > now and tag in (None, name_tag(name), *stored.tags)
         }
         yield from pending
-        yield from (name for name in self._inner.names(tag) if name not in pending)
+        replaced = {name for name, _ in waiting}  # what the inner store has of them is outdated
+        yield from (name for name in self._inner.names(tag) if name not in replaced)
 
     def touch(self, names: Iterable[str]) -> None:
         used = self._used
