@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from functools import lru_cache
 
 from cache_store.keys import encode
 from cache_store.questions import FOLD_VERSION, fold
@@ -43,10 +44,15 @@ def wordings(query: CacheQuery, key: CacheKey, material: bytes) -> Wordings | No
     texts = [part.text for part in query.turns[-1].parts if isinstance(part, TextPart)]
     if len(texts) != 1:
         return None
-    folded = fold(texts[0])
+    folded = _folded(texts[0])
     digest = hashlib.sha256(encode([FOLD_VERSION, folded])).hexdigest()
     name = f"{key.prefix}:{key.scope[:32]}:~{digest[:32]}"
     return Wordings(name, folded, material.removesuffix(encode(texts)))
+
+
+@lru_cache(maxsize=1024)  # questions that repeat are what the cache is for
+def _folded(text: str) -> str:
+    return fold(text)
 
 
 def _only_text(question: bytes) -> str | None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from functools import lru_cache
 
 from cache_store.folding.characters import composed, visible, wide_as_plain
 from cache_store.folding.chinese import OPENCC_VERSION, simplified, synonyms, unspaced
@@ -54,7 +53,6 @@ def canonical(text: str) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n").strip()
 
 
-@lru_cache(maxsize=1024)  # a repeated question is what this is for
 def fold(text: str) -> str:
     """The text that all rewrites of a question share. Idempotent; empty only for an empty text.
 
