@@ -73,7 +73,6 @@ class ResponseCache:
         """
         began = time.perf_counter()
         key, material = make_key(query)
-        generation = self._store.generation()
         found = self._shelf.find(query, key, material)
         if isinstance(found, Found) and found.match not in (Match.EXACT, match):
             found = "absent"
@@ -82,7 +81,7 @@ class ResponseCache:
         if isinstance(found, str):
             self._stats.add(misses=1)
             similar = self._similar.suggest(key.scope, query, self._now())
-            return Miss(key, took, found, generation, similar)
+            return Miss(key, took, found, self._store.generation(), similar)
         self._count_hit(found, took)
         return self._hit(key, found, took)
 
@@ -165,6 +164,7 @@ class ResponseCache:
         Reaches what others hold in memory, write later, or compute now. Raises StoreUnavailable
         when a tier could not be reached.
         """
+        self._similar.clear()  # what is still kept is read again
         return self._store.forget(tag)
 
     def forget_older(self, than_s: float) -> int:

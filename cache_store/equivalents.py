@@ -36,7 +36,7 @@ class Wordings:
         if not material.startswith(self.scope):
             return None
         text = _only_text(material[len(self.scope) :])
-        return text if text is not None and fold(text) == self.folded else None
+        return text if text is not None and _folded(text) == self.folded else None
 
 
 def wordings(query: CacheQuery, key: CacheKey, material: bytes) -> Wordings | None:

@@ -10,7 +10,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 
 from cache_store import codec
 from cache_store.errors import CorruptEntry
@@ -28,7 +28,6 @@ _QUESTIONS = 50_000  # over all scopes; about 500 bytes each
 _SCOPES = 5_000
 _LOADED = 1_000  # entries of a scope that are read from the store
 _FRESH_S = 60.0  # then the store is read again: other processes write there too
-_WAIT_S = 0.005  # how long the first miss of a scope waits for the store
 _QUEUED = 1_000  # entries that wait to be indexed; more are left out
 
 
@@ -94,20 +93,17 @@ class SimilarQuestions:
         )
 
     def _fill(self, scope: str) -> bool:
-        """Have the scope read from the store where that was not done lately; waits little.
-
-        Whether there is any question in it.
+        """Have the scope read from the store where that was not done lately: the first miss of a
+        scope of before finds nothing, the next one does. Whether there is any question in it.
         """
         now = time.monotonic()
         with self._lock:
             kept = self._touch(scope)
             stale = now - kept.read_at > _FRESH_S
-            never = kept.read_at < 0
             if stale:
                 kept.read_at = now
-        loading = self._later(self._load, scope) if stale else None
-        if loading is not None and never:
-            wait([loading], _WAIT_S)  # where that is not enough, the next miss has them
+        if stale:
+            self._later(self._load, scope)
         return len(kept) > 0
 
     def _load(self, scope: str) -> None:

@@ -11,6 +11,7 @@ from cache_store.audit import Auditor
 from cache_store.cache import ResponseCache
 from cache_store.errors import CannotRepeat
 from cache_store.types import Answer, CacheQuery, Hit
+from qwen_ui.computation import answer_of
 from qwen_ui.engines.base import (
     Completion,
     EngineClosed,
@@ -133,16 +134,7 @@ class _Heard:
             raise CannotRepeat(str(end.error) if end else "the engine said nothing")
         if end.reason is end.reason.CANCELLED:
             return None
-        return Answer(
-            text="".join(self._text),
-            thought="".join(self._thought),
-            finish_reason=end.reason,
-            prompt_tokens=end.prompt_tokens,
-            completion_tokens=end.completion_tokens,
-            first_token_s=end.first_token_s,
-            elapsed_s=end.elapsed_s,
-            busy_s=end.busy_s,
-        )
+        return answer_of(self._text, self._thought, end)
 
 
 def _held(image: Image) -> Image:

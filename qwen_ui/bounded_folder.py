@@ -12,9 +12,7 @@ from pathlib import Path
 log = logging.getLogger(__name__)
 
 _SWEEP_EVERY_S = 60.0
-_TOUCH_EVERY_S = (
-    60.0  # a use is written to disk no more often: it costs a hit more than the look-up
-)
+_TOUCH_EVERY_S = 60.0  # a use goes to disk no more often: that costs a hit more than finding it
 
 
 class BoundedFolder:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 
@@ -147,16 +147,7 @@ class Computation:
             self._flight.land(Landed(end, kept_s, self._first_at, time.perf_counter()))
 
     def _store(self, end: Completion) -> float | None:
-        answer = Answer(
-            text="".join(self._text),
-            thought="".join(self._thought),
-            finish_reason=end.reason,
-            prompt_tokens=end.prompt_tokens,
-            completion_tokens=end.completion_tokens,
-            first_token_s=end.first_token_s,
-            elapsed_s=end.elapsed_s,
-            busy_s=end.busy_s,
-        )
+        answer = answer_of(self._text, self._thought, end)
         pending = self._pending
         ttl_s, generation = pending.request.cache.ttl_s, pending.miss.generation
         return self._cache.store(pending.query, answer, ttl_s, generation)
@@ -176,3 +167,17 @@ def generation_of(request: ChatRequest, query: CacheQuery, spec: EngineSpec) -> 
     """What an engine of this build is asked for a request."""
     sampling = Sampling.resolve(request.sampling, spec.sampling)
     return GenerationRequest(request.messages, sampling, query.max_tokens)
+
+
+def answer_of(text: Sequence[str], thought: Sequence[str], end: Completion) -> Answer:
+    """What the tokens of an engine and its end make, as the cache keeps it."""
+    return Answer(
+        text="".join(text),
+        thought="".join(thought),
+        finish_reason=end.reason,
+        prompt_tokens=end.prompt_tokens,
+        completion_tokens=end.completion_tokens,
+        first_token_s=end.first_token_s,
+        elapsed_s=end.elapsed_s,
+        busy_s=end.busy_s,
+    )

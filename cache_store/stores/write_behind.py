@@ -172,8 +172,9 @@ class WriteBehind:
 
     def _pass_on_touches(self) -> None:
         used, self._used = self._used, {}
-        if used:
-            self._try(lambda: self._inner.touch(used))
+        names = list(used)  # a reader may still be adding to it
+        if names:
+            self._try(lambda: self._inner.touch(names))
 
     def _try(self, call: Callable[[], object]) -> None:
         try:

@@ -10,15 +10,14 @@ from __future__ import annotations
 import hashlib
 import io
 import shutil
-import socket
-import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import redis
 from PIL import Image, ImageOps
 from simhash import Simhash
+
+from tests.cache_store.stores.redis_server import RedisServer
 
 
 def key(model: str, data: bytes, question: str) -> str:
@@ -34,33 +33,13 @@ def key(model: str, data: bytes, question: str) -> str:
 
 @contextmanager
 def redis_server() -> Iterator[redis.Redis | None]:
-    """A server of its own on a free port of this machine; None where none is installed."""
-    binary = shutil.which("redis-server")
-    if binary is None:
+    """A client of a server of its own; None where none is installed."""
+    if shutil.which("redis-server") is None:
         yield None
         return
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    options = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
-    server = subprocess.Popen([binary, *options], stdout=subprocess.DEVNULL)
-    client = redis.Redis(port=port)
+    server = RedisServer()
     try:
-        _wait_for(client)
-        yield client
+        with server.client() as client:
+            yield client
     finally:
-        client.close()
-        server.terminate()
-        server.wait(10)
-
-
-def _wait_for(client: redis.Redis) -> None:
-    deadline = time.monotonic() + 10
-    while True:
-        try:
-            client.ping()
-            return
-        except redis.ConnectionError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.02)
+        server.kill()
