@@ -48,6 +48,14 @@ def test_the_last_to_leave_stops_it_and_nobody_joins_it_any_more() -> None:
     assert flights.join("key", nothing).leads
 
 
+def test_nobody_joins_a_stream_that_is_being_cut() -> None:
+    flights, joined = SingleFlight[str](), []
+    seat = flights.join("key", nothing)
+    seat.flight.on_stop(lambda: joined.append(flights.join("key", nothing)))
+    seat.leave()
+    assert [another.leads for another in joined] == [True]
+
+
 def test_a_stop_that_came_before_there_was_anything_to_stop_is_not_lost() -> None:
     flights, stopped = SingleFlight[str](), []
     seat = flights.join("key", nothing)
