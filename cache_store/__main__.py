@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 
-from cache_store.commands import COMMANDS, Trouble
+from cache_store.command_line import COMMANDS
+from cache_store.commands import Trouble
 from cache_store.errors import CacheStoreError
 
 _EPILOG = """\

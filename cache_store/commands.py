@@ -1,4 +1,4 @@
-"""What `python -m cache_store` can do; each command is its help, its options and its work."""
+"""What `python -m cache_store` does: one function a command, which returns the exit status."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -31,31 +31,29 @@ from cache_store.types import CacheStats
 
 _MAX_PIXELS = 2**28
 _DIGEST = re.compile(r"[0-9a-f]{64}")
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 Options = argparse.Namespace
-Command = tuple[str, Callable[[argparse.ArgumentParser], None], Callable[[Options], int]]
 
 
 class Trouble(Exception):
     """What was asked cannot be done; one sentence that says what to do instead."""
 
 
-def _export(options: Options) -> int:
+def export(options: Options) -> int:
     with _cache(options.cache) as cache, _written(options.archive) as file:
         tag = model_tag(options.model) if options.model else None
         tally = export_pack(cache, file, _sorted(cache, "exporting", tag), _refuse)
     return _told(tally, "exported")
 
 
-def _import(options: Options) -> int:
+def import_(options: Options) -> int:
     with _cache(options.cache, must_exist=False) as cache, _read(options.archive) as file:
         tally = import_pack(cache, file, _refuse)
     became = ", ".join(f"{count} {how}" for how, count in sorted(tally.adopted.items()))
     return _told(tally, "verified", became)
 
 
-def _verify(options: Options) -> int:
+def verify(options: Options) -> int:
     if options.what != "-" and not Path(options.what).is_file():
         with _cache(options.what) as cache:
             return _told(verify_cache(cache, _sorted(cache, "verifying"), _refuse), "sound")
@@ -63,7 +61,7 @@ def _verify(options: Options) -> int:
         return _told(verify_pack(file, _refuse), "sound")
 
 
-def _stats(options: Options) -> int:
+def stats(options: Options) -> int:
     with _cache(options.cache) as cache:
         stats = cache.stats()
     if options.json:
@@ -74,7 +72,7 @@ def _stats(options: Options) -> int:
     return 0
 
 
-def _forget(options: Options) -> int:
+def forget(options: Options) -> int:
     with _cache(options.cache) as cache:
         if options.all:
             count = sum(1 for _ in cache.names())
@@ -197,90 +195,3 @@ def _figures(stats: CacheStats) -> Iterator[tuple[str, str]]:
             yield from ((f"evicted, {why}", str(count)) for why, count in value.items())
         else:
             yield name, f"{value:.6g}" if isinstance(value, float) else str(value)
-
-
-def _duration(text: str) -> float:
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", text)
-    if not found:
-        raise argparse.ArgumentTypeError(f"{text!r} is no duration: write 90s, 30m, 12h or 7d")
-    return float(found[1]) * _UNITS[found[2]]
-
-
-# --- options -------------------------------------------------------------------------------------
-
-
-def _of_cache(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("cache", metavar="CACHE", help="directory or URL of a cache")
-
-
-def _export_options(parser: argparse.ArgumentParser) -> None:
-    _of_cache(parser)
-    parser.add_argument("archive", metavar="ARCHIVE", help="file to write; -: standard output")
-    parser.add_argument("--model", help="only the answers of this model")
-
-
-def _import_options(parser: argparse.ArgumentParser) -> None:
-    _of_cache(parser)
-    parser.add_argument("archive", metavar="ARCHIVE", help="file to read; -: standard input")
-
-
-def _verify_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "what", metavar="CACHE|ARCHIVE", help="a cache, or an archive; -: standard input"
-    )
-
-
-def _stats_options(parser: argparse.ArgumentParser) -> None:
-    _of_cache(parser)
-    parser.add_argument("--json", action="store_true", help="one JSON object, the series too")
-
-
-def _forget_options(parser: argparse.ArgumentParser) -> None:
-    _of_cache(parser)
-    what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--entry", metavar="KEY", help="the answer with this key")
-    what.add_argument(
-        "--picture", metavar="FILE|DIGEST", help="every answer about this picture, in any turn"
-    )
-    what.add_argument("--model", help="every answer of this model")
-    what.add_argument(
-        "--scope",
-        metavar="KEY|DIGEST",
-        help="every answer that differs from this one in its last question only",
-    )
-    what.add_argument(
-        "--older-than",
-        type=_duration,
-        metavar="AGE",
-        help="every answer stored longer ago: 90s, 30m, 12h, 7d",
-    )
-    what.add_argument("--all", action="store_true", help="every answer; statistics stay")
-
-
-COMMANDS: dict[str, Command] = {
-    "export": (
-        "Write the answers into one archive.\n\nThe same answers give the same bytes. "
-        "The archive is readable by its owner alone.",
-        _export_options,
-        _export,
-    ),
-    "import": (
-        "Take over the answers of an archive.\n\nEvery entry is verified; what does not verify is "
-        "refused and named. Answers keep their age\nand their end; a newer answer to the same "
-        "question stays. Checksums tell damage, not lies:\nimport from where you would also take "
-        "answers.",
-        _import_options,
-        _import,
-    ),
-    "verify": (
-        "Check every entry of a cache or of an archive; changes nothing.",
-        _verify_options,
-        _verify,
-    ),
-    "stats": ("Print what the cache did and holds.", _stats_options, _stats),
-    "forget": (
-        "Delete answers, also from the memory of running servers.",
-        _forget_options,
-        _forget,
-    ),
-}

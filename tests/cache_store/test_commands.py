@@ -12,7 +12,7 @@ import pytest
 
 from cache_store.__main__ import main
 from cache_store.cache import ResponseCache, open_cache
-from cache_store.commands import COMMANDS
+from cache_store.command_line import COMMANDS
 from cache_store.images import digest
 from cache_store.keys import make_key
 from cache_store.types import CacheQuery, Hit, ImagePart
