@@ -11,10 +11,11 @@ import torch
 
 from qwen_ui.demo_model import VARIANTS
 from qwen_ui.demo_model.architecture import Size, grid_of, patches_of
-from qwen_ui.demo_model.batches import Batches, Row, Writer
+from qwen_ui.demo_model.batches import Batches
 from qwen_ui.demo_model.evaluate import turn
 from qwen_ui.demo_model.export import export
 from qwen_ui.demo_model.questions import Question, ask
+from qwen_ui.demo_model.rows import Row, Writer
 from qwen_ui.demo_model.scenes import shapes_scene
 from qwen_ui.demo_model.stages import SEE, WIDEN
 from qwen_ui.demo_model.thoughts import thought
