@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
+from typing import cast
 
 import pytest
 
-from qwen_ui.types import FinishReason
+from qwen_ui.types import ChatEvent, FinishReason
 from tests.service import Chat, finish, text, until
 
 QUESTIONS, READERS = 10, 20  # readers of each question
@@ -38,7 +39,8 @@ async def read_all(chat: Chat, question: str, tally: Tally) -> None:
 async def read_some(chat: Chat, question: str, count: int, tally: Tally) -> None:
     """Leave after so many events: what was read by then is the beginning of the answer."""
     events = []
-    async with aclosing(chat.service.stream(chat.request(question))) as stream:
+    stream = cast(AsyncGenerator[ChatEvent, None], chat.service.stream(chat.request(question)))
+    async with aclosing(stream):
         async for event in stream:
             events.append(event)
             if len(events) == count:

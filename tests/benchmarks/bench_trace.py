@@ -63,11 +63,11 @@ def main() -> int:
     print(f"{len(trace)} requests:", ", ".join(f"{n} {kind}" for kind, n in kinds.items()))
     compared = _compare(trace)
     print(table(compared))
-    lengths, count = ((400,), 500) if options.quick else ((3, 400, 1600), 10_000)
+    lengths, count = ((400,), 500) if options.quick else ((3, 400, 1600), 5000)
     kept = [_bytes_kept(chars, count) for chars in lengths]
     print()
     print(table(kept))
-    timed = trace_model.measure(20 if options.quick else 400)
+    timed = trace_model.measure(20 if options.quick else 300)
     return conclude(
         _goals(compared[0], kept, timed), options.json, hits=compared, bytes=kept, demo=timed
     )
