@@ -23,8 +23,10 @@ lint: $(VENV)/.installed-test
 soak: $(VENV)/.installed-test  ## the repetitions that `make test` runs a tenth of
 	$(BIN)/python -m pytest -q -rs --soak -m soak $(ARGS)
 
-bench: $(VENV)/.installed-test  ## print the figures of docs/performance.md anew
-	$(BIN)/python -m tests.benchmarks.bench_hit $(ARGS)
+bench: $(VENV)/.installed-test  ## print the figures of docs/performance.md anew (ARGS=--quick)
+	@for file in tests/benchmarks/bench_*.py; do \
+		echo "== $$file"; \
+		$(BIN)/python -m tests.benchmarks.$$(basename $$file .py) $(ARGS) || exit 1; done
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache

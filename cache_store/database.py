@@ -6,6 +6,7 @@ import logging
 import sqlite3
 import threading
 import time
+from collections import deque
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ CREATE TABLE IF NOT EXISTS digests (
     used_at INTEGER NOT NULL) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS digests_used_at ON digests (used_at);
 """
+_MAX_LATER = 10_000
 
 
 class Database:
@@ -37,6 +39,7 @@ class Database:
     def __init__(self, path: Path | None) -> None:
         self._lock = threading.Lock()
         self._failed = False
+        self._later: deque[tuple[str, Sequence[Any]]] = deque(maxlen=_MAX_LATER)
         self._connection = self._open(path) if path else _connect(":memory:")
 
     def read(self, statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
@@ -52,6 +55,8 @@ class Database:
         """Each (statement, rows of values), all in one transaction. False when it failed."""
         try:
             with self._lock, self._connection:
+                while self._later:
+                    self._connection.execute(*self._later.popleft())
                 for statement, rows in statements:
                     self._connection.executemany(statement, rows)
         except sqlite3.Error as error:
@@ -60,7 +65,15 @@ class Database:
         self._failed = False
         return True
 
+    def write_later(self, statement: str, values: Sequence[Any]) -> None:
+        """Part of the next `write`, or of `close`; lost with the process, or where that fails.
+
+        Waits for nothing: a commit on the path of a request costs it more than it is worth.
+        """
+        self._later.append((statement, values))
+
     def close(self) -> None:
+        self.write(())
         with self._lock:
             self._connection.close()
 

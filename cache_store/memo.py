@@ -30,7 +30,10 @@ class Remembered:
 
 
 class DigestMemo:
-    """Thread-safe; survives restarts where `database` does."""
+    """Thread-safe; survives restarts where `database` does.
+
+    A file's row is written a little later (`Database.write_later`): lost, it costs one decode.
+    """
 
     def __init__(self, database: Database, decoders: str = DECODERS) -> None:
         self._database = database
@@ -57,9 +60,9 @@ class DigestMemo:
 
     def put(self, file_sha256: str, picture: Remembered) -> None:
         self._keep(file_sha256, picture)
-        row = (file_sha256, self._decoders, *astuple(picture), int(time.time()))
-        self._database.write(
-            [("INSERT OR REPLACE INTO digests VALUES (?, ?, ?, ?, ?, ?, ?)", [row])]
+        self._database.write_later(
+            "INSERT OR REPLACE INTO digests VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (file_sha256, self._decoders, *astuple(picture), int(time.time())),
         )
         self._writes += 1
         if self._writes % _PRUNE_EVERY == 0:

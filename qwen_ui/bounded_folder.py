@@ -82,15 +82,23 @@ class BoundedFolder:
     def _evict(self) -> None:
         with self._lock:
             gone = self._expired() if time.time() > self._swept_at + _SWEEP_EVERY_S else []
-            over = self._bytes - sum(self._sizes[name] for name in gone) - self._max_bytes
-            for name in [name for name in self._sizes if name not in set(gone)][:-1]:
-                if over <= 0:  # the newest stays, however large it is
-                    break
-                over -= self._sizes[name]
-                gone.append(name)
+            gone += self._over_budget(set(gone))
         for name in gone:
             self._drop(name)
             (self._path / name).unlink(missing_ok=True)
+
+    def _over_budget(self, gone: set[str]) -> list[str]:
+        """What must go beside `gone`: the newest stays, however large it is."""
+        over = self._bytes - sum(self._sizes[name] for name in gone) - self._max_bytes
+        if over <= 0:
+            return []
+        names = []
+        for name in [name for name in self._sizes if name not in gone][:-1]:
+            names.append(name)
+            over -= self._sizes[name]
+            if over <= 0:
+                break
+        return names
 
     def _expired(self) -> list[str]:
         self._swept_at = time.time()

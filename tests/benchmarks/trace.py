@@ -4,7 +4,8 @@ repeats.
 67 % of the requests repeat an earlier one, each earlier one equally likely. Half of the repeats
 send the same file and the same text. The other half are changed so that the meaning stays: one
 third re-save the picture without loss (PNG, BMP, WebP), one third turn its pixels and say so by
-EXIF orientation (2 to 8), one third re-word the question by one of `REWORD`.
+EXIF orientation (2 to 8), one third re-word the question by one of `REWORD`. A picture that is
+saved as JPEG once more has other pixels: to the model another input, and no repeat.
 
 The questions are those of the VQA lists, without double rows; questions about one picture come
 together, so that there is something to confuse. Their pictures are not at hand: each picture id
@@ -28,6 +29,7 @@ from tests.pictures import saved, turned
 REPEATS, CHANGED = 0.67, 0.5
 SIZE = (320, 240)
 KINDS = ("same", "re-saved", "turned", "re-worded")
+_BLANK = 4.0  # bits, of `Image.entropy`
 _END = "?.!。？"
 
 REWORD: dict[str, Callable[[str], str]] = {
@@ -99,21 +101,27 @@ def read_rows(data: Path, count: int, seed: int = 0) -> list[Row]:
 
 
 def parts_of_photos(data: Path) -> Callable[[str], Image.Image]:
-    """The picture of an id: a part of one of the photos."""
+    """The picture of an id: a part of one of the photos. Two empty parts would be one picture, and
+    a page of text has many, so they are passed over."""
     photos = []
     for file in sorted((data / "images" / "photos").iterdir()):
         photos.append(decode(file.read_bytes(), 2**26))
 
     def draw(name: str) -> Image.Image:
         chance = Random(name)
-        photo = chance.choice(photos)
-        scale = max(SIZE[0] / photo.width, SIZE[1] / photo.height, chance.uniform(0.3, 1.0))
-        wide, high = int(SIZE[0] / scale), int(SIZE[1] / scale)
-        left = chance.randint(0, photo.width - wide)
-        top = chance.randint(0, photo.height - high)
-        return photo.resize(SIZE, Image.Resampling.BICUBIC, (left, top, left + wide, top + high))
+        while (part := _part(chance.choice(photos), chance)).entropy() < _BLANK:
+            pass
+        return part
 
     return draw
+
+
+def _part(photo: Image.Image, chance: Random) -> Image.Image:
+    scale = chance.uniform(max(SIZE[0] / photo.width, SIZE[1] / photo.height), 1.0)
+    wide, high = int(SIZE[0] / scale), int(SIZE[1] / scale)
+    left = chance.randint(0, photo.width - wide)
+    top = chance.randint(0, photo.height - high)
+    return photo.resize(SIZE, Image.Resampling.BICUBIC, (left, top, left + wide, top + high))
 
 
 def make_trace(

@@ -27,6 +27,24 @@ def test_one_transaction_is_all_or_nothing() -> None:
     database.close()
 
 
+def test_what_is_written_later_is_in_the_next_write(tmp_path: Path) -> None:
+    database = Database(tmp_path / "meta.sqlite3")
+    database.write_later(ADD, ("a", 1.0))
+    assert database.read("SELECT * FROM counters") == []
+    database.write([(ADD, [("b", 2.0)])])
+    assert database.read("SELECT * FROM counters ORDER BY name") == [("a", 1.0), ("b", 2.0)]
+    database.close()
+
+
+def test_closing_writes_what_was_for_later(tmp_path: Path) -> None:
+    database = Database(tmp_path / "meta.sqlite3")
+    database.write_later(ADD, ("a", 1.0))
+    database.close()
+    database = Database(tmp_path / "meta.sqlite3")
+    assert database.read("SELECT * FROM counters") == [("a", 1.0)]
+    database.close()
+
+
 def test_a_damaged_file_is_moved_aside(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "meta.sqlite3"
     path.write_bytes(b"no database at all " * 500)

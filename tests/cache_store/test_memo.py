@@ -35,9 +35,11 @@ def test_a_restart_forgets_nothing(tmp_path: Path) -> None:
 def test_another_decoder_version_remembers_nothing_of_this_one() -> None:
     database = Database(None)
     DigestMemo(database, "1/12.0").put("file", CAT)
+    database.write(())
     newer = DigestMemo(database, "1/12.1")
     assert newer.get("file") is None
     newer.put("file", MOVING)
+    database.write(())
     assert DigestMemo(database, "1/12.1").get("file") == MOVING
     assert DigestMemo(database, "1/12.0").get("file") is None
 
@@ -48,6 +50,7 @@ def test_a_corrected_digest_replaces_the_wrong_one(tmp_path: Path) -> None:
     memo.put("file", CAT)
     memo.put("file", MOVING)
     assert memo.get("file") == MOVING
+    database.write(())
     assert DigestMemo(database).get("file") == MOVING
     database.close()
 
