@@ -114,8 +114,7 @@ class DiskStore:
             return use(rows)
         except _FAULTS as error:
             rows.abandon()
-            cause = error.__context__ if isinstance(error, diskcache.Timeout) else error
-            raise StoreUnavailable(f"{self._directory}: {cause}") from error
+            raise StoreUnavailable(f"{self._directory}: {_first(error)}") from error
 
     def _replace(self, rows: Rows, error: Exception | None) -> Rows:
         """Rows of a sound file. The damaged one is moved unless somebody already did so."""
@@ -143,3 +142,10 @@ class DiskStore:
 
     def _connect(self) -> Rows:
         return Rows(str(self._directory), self._max_bytes, _LOCK_TIMEOUT_S)
+
+
+def _first(error: BaseException) -> BaseException:
+    """What went wrong: diskcache tells a Timeout instead, or fails to roll back after it."""
+    while error.__context__ and (isinstance(error, diskcache.Timeout) or "rollback" in str(error)):
+        error = error.__context__
+    return error

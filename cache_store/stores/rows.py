@@ -22,6 +22,7 @@ import diskcache
 from cache_store.errors import CorruptEntry
 from cache_store.stores.base import new_generation
 from cache_store.stores.bytes_disk import BytesDisk
+from cache_store.stores.damage import Damaged
 
 # diskcache keeps one tag per row; ours says [cost in seconds, tag, tag, ...] in JSON. `Tags` finds
 # rows by a hash of each tag: hash proposes, the tags in the row decide.
@@ -84,6 +85,8 @@ class Rows(diskcache.Cache):  # type: ignore[misc]  # diskcache has no types
         value, expires_at, label = self.get(name, expire_time=True, tag=True)
         if value is None or expires_at is None:
             return None
+        if type(expires_at) is not float:
+            raise CorruptEntry("a row's end is no time")
         return value, expires_at, _load(label)
 
     def write(
@@ -109,8 +112,10 @@ class Rows(diskcache.Cache):  # type: ignore[misc]  # diskcache has no types
         return True
 
     def generation(self) -> int:
-        ((value,),) = self._sql("SELECT value FROM State WHERE name = 'generation'").fetchall()
-        return int(value)
+        found = self._sql("SELECT value FROM State WHERE name = 'generation'").fetchone()
+        if found is None or type(found[0]) is not int:
+            raise Damaged("the generation is lost")
+        return int(found[0])
 
     def renew(self) -> None:
         """A new generation."""

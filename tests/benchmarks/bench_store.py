@@ -13,10 +13,10 @@ each alone and over names that lie anywhere in the store, microseconds as median
     lookup L1       the same again, now that the answer is in memory
     locate L1       the part of it in the stores: was anything forgotten, and the answer's bytes
 
-Time in which other programs held the cores is left out (see `_held_off_s`; a server's is not), and
-a percentile is the median of those of 20 blocks. What it takes to keep the entries: `MB` (memory: of
-this process, disk: its files, Redis: of the server), milliseconds to open the store, and the same
-after its file was dropped as above.
+Time in which other programs held the cores is left out (see `_scheduler`; a server's is not),
+and a percentile is the median of those of 20 blocks. What it takes to keep the entries: `MB`
+(memory: of this process, disk: its files, Redis: of the server), milliseconds to open the store,
+and the same after its file was dropped as above.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def main() -> int:
     print("machine:", machine())
     rows: list[Row] = []
     rates: list[Row] = []
-    for kind, place in {"memory": _memory, "disk": _folder, "redis": _server}.items():
+    for kind, place in {"disk": _folder, "memory": _memory, "redis": _server}.items():
         if kind == "redis" and which("redis-server") is None:
             print("skipped: Redis, since there is no redis-server here")
             continue
@@ -183,26 +183,33 @@ def _blocks(call: Callable[[int], object], count: int) -> Spread:
     """`call(n)` for n below `count`, in blocks."""
     medians, tails = [], []
     each = count // _BLOCKS
-    for first in range(0, each * _BLOCKS, each):
-        taken = []
-        for number in range(first, first + each):
-            held_off, began = _held_off_s(), time.perf_counter()
-            call(number)
-            took = time.perf_counter() - began
-            taken.append(took - (_held_off_s() - held_off))
-        taken.sort()
-        medians.append(taken[each // 2])
-        tails.append(taken[int(each * 0.99)])
-    return Spread(1e6 * statistics.median(medians), 1e6 * statistics.median(tails))
+    with _scheduler() as held_off_ns:
+        for first in range(0, each * _BLOCKS, each):
+            taken = []
+            for number in range(first, first + each):
+                held_off, began = held_off_ns(), time.perf_counter_ns()
+                call(number)
+                took = time.perf_counter_ns() - began
+                taken.append(took - (held_off_ns() - held_off))
+            taken.sort()
+            medians.append(taken[each // 2])
+            tails.append(taken[int(each * 0.99)])
+    return Spread(statistics.median(medians) / 1000, statistics.median(tails) / 1000)
 
 
-def _held_off_s() -> float:
-    """Seconds in which this thread could have run and other programs held the cores; 0 where the
-    system does not tell."""
+@contextmanager
+def _scheduler() -> Iterator[Callable[[], int]]:
+    """Nanoseconds in which this thread could have run but other programs held the cores, so far;
+    always 0 where the system does not tell."""
     try:
-        return int(Path("/proc/thread-self/schedstat").read_text().split()[1]) / 1e9
+        handle = os.open("/proc/thread-self/schedstat", os.O_RDONLY)
     except OSError:
-        return 0.0
+        yield lambda: 0
+        return
+    try:
+        yield lambda: int(os.pread(handle, 64, 0).split()[1])
+    finally:
+        os.close(handle)
 
 
 # --- places ------------------------------------------------------------------------------------
