@@ -75,6 +75,8 @@ class Database:
 
     def _use(self, call: Callable[[sqlite3.Connection], T]) -> T:
         """`call(connection)`, once more where the file had to be replaced. The lock is held."""
+        if self._path is not None and identity(self._path) != self._identity:
+            self._reopen()
         try:
             return call(self._connection)
         except sqlite3.Error as error:
@@ -82,8 +84,12 @@ class Database:
                 raise
             self._connection.close()
             _move_aside(self._path, self._identity, error)
-        self._connection = self._open()
+        self._reopen()
         return call(self._connection)
+
+    def _reopen(self) -> None:
+        self._connection.close()
+        self._connection = self._open()
 
     def _open(self) -> sqlite3.Connection:
         if self._path is None:

@@ -4,8 +4,8 @@ of eviction.
 **Eviction** is GreedyDual-Size (Cao and Irani, 1997). A row's rank is `clock + seconds it saves
 per byte`; the lowest rank goes first, and the clock then stands at that rank. So a row that nobody
 asks for is overtaken by newer ones, and among rows of one age those that save least per byte go
-first. The rank lives in diskcache's `access_time`; reads write nothing, `touch` renews ranks in
-batches.
+first; among equals, those that were used longest ago. The rank lives in diskcache's
+`access_time`; reads write nothing, `touch` renews ranks in batches.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import Any, NamedTuple
@@ -45,6 +46,7 @@ diskcache.EVICTION_POLICY[_POLICY] = {
 _PAGE = 500  # rows handled at once
 _ROW_BYTES = 700  # of names, tags and indexes beside a value; measured
 _EVICT_AT_ONCE = 20
+_RECENT = 1e-15  # of a rank, for each second: less than any difference in cost, and no tie
 
 
 class Label(NamedTuple):
@@ -190,7 +192,7 @@ class Rows(diskcache.Cache):  # type: ignore[misc]  # diskcache has no types
         sql(
             "UPDATE Cache SET access_time = (SELECT value FROM State WHERE name = 'clock') + ?"
             " WHERE rowid = ?",
-            (cost_s / (size + _ROW_BYTES), entry),
+            (cost_s / (size + _ROW_BYTES) + _RECENT * time.time(), entry),
         )
 
     def _evict(self, sql: Any, cleanup: Any) -> bool:
