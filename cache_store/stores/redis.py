@@ -37,7 +37,8 @@ _PEEK = 1024  # bytes that hold the head of nearly every entry
 _PUT = """
 if ARGV[4] ~= '' and redis.call('GET', KEYS[2]) ~= ARGV[4] then return 0 end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
-local now = redis.call('TIME')[1]
+local time = redis.call('TIME')
+local now = time[1] + time[2] / 1e6
 for i = 3, #KEYS do
   redis.call('ZREMRANGEBYSCORE', KEYS[i], '-inf', now)
   redis.call('ZADD', KEYS[i], now + ARGV[2] / 1000, ARGV[3])
@@ -135,7 +136,8 @@ class RedisStore:
 
     def size(self) -> tuple[int, int]:
         """(entries that were written and have not ended, bytes of the whole server)."""
-        now, _ = self._guard(Redis.time)
+        seconds, micros = self._guard(Redis.time)
+        now = seconds + micros / 1e6
         entries = self._guard(Redis.zcount, self._prefix + "all", now, "+inf")
         return int(entries), int(self._guard(Redis.info, "memory")["used_memory"])
 

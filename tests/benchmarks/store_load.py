@@ -18,6 +18,7 @@ from cache_store.stores.memory import MemoryStore
 from cache_store.stores.opening import open_store
 from cache_store.stores.redis import RedisStore
 from cache_store.stores.tiered import TieredStore
+from cache_store.stores.write_behind import WriteBehind
 from cache_store.types import Hit
 from tests.benchmarks.entries import make
 
@@ -52,10 +53,11 @@ def _at_once(store: Store) -> Iterator[None]:
 
 
 def cache_over(store: Store) -> ResponseCache:
-    """Memory before a store, or the store alone where that is memory."""
+    """As `open_cache` sets it up: memory before a store, or that store alone where it is memory."""
     if isinstance(store, MemoryStore):
         return ResponseCache(TieredStore(store, None), Database(None))
-    return ResponseCache(TieredStore(MemoryStore(BUDGET), store), Database(None))
+    tiers = MemoryStore(BUDGET), WriteBehind(store)
+    return ResponseCache(TieredStore(*tiers), Database(None))
 
 
 def in_threads(ask: Callable[[int], object], threads: int, seconds: float) -> float:
