@@ -129,16 +129,17 @@ class Rows(diskcache.Cache):  # type: ignore[misc]  # diskcache has no types
             found = sql("SELECT rowid, filename FROM Cache WHERE key = ? AND raw = 1", (name,))
             return _delete(sql, cleanup, found.fetchall())
 
-    def drop_tagged(self, tag: str) -> int:
-        """Delete some rows with the tag, in one transaction; how many: 0 when there are none."""
+    def drop_tagged(self, tag: str, after: int) -> tuple[int, int | None]:
+        """Delete some rows with the tag, in one transaction, of those that come after a place: how
+        many, and the place where the next ones begin; None at the end."""
         select = (
             "SELECT c.rowid, c.filename, c.tag FROM Tags t JOIN Cache c ON c.rowid = t.entry"
-            " WHERE t.tag = ?"
+            " WHERE t.tag = ? AND t.entry > ? ORDER BY t.entry LIMIT ?"
         )
         with self._transact() as (sql, cleanup):
-            cursor = sql(select, (_hash(tag),))
-            found = [(entry, filename) for entry, filename, label in cursor if tag in _tags(label)]
-            return _delete(sql, cleanup, found[:_PAGE])
+            rows = sql(select, (_hash(tag), after, _PAGE)).fetchall()
+            found = [(entry, filename) for entry, filename, label in rows if tag in _tags(label)]
+            return _delete(sql, cleanup, found), rows[-1][0] if rows else None
 
     def names(self, tag: str | None, ends_after: float) -> Iterator[str]:
         """Names, page by page; no lock is held between pages."""

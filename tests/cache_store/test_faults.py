@@ -62,16 +62,17 @@ def keep_all(cache: ResponseCache) -> None:
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(600)
 def test_a_process_killed_in_the_middle_of_writes_leaves_right_answers_and_a_sound_file(
     tmp_path: Path, repetitions: Callable[[int], int]
 ) -> None:
     rounds = repetitions(200)
     with started("killed", tmp_path, rounds) as child:
-        told, errors = child.communicate(timeout=170)
+        told, errors = child.communicate(timeout=590)
     assert errors == ""
     found = [int(line) for line in told.split()]
     assert len(found) == rounds
-    assert max(found) > 1  # beside those that were kept after each kill
+    assert max(found) > 1  # the one that was kept after each kill is not all
 
 
 def test_a_process_that_is_told_to_end_writes_what_is_pending(tmp_path: Path) -> None:
