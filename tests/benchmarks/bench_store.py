@@ -59,7 +59,7 @@ def main() -> int:
     print("machine:", machine())
     rows: list[Row] = []
     rates: list[Row] = []
-    for kind, place in {"disk": _folder, "memory": _memory, "redis": _server}.items():
+    for kind, place in {"memory": _memory, "disk": _folder, "redis": _server}.items():
         if kind == "redis" and which("redis-server") is None:
             print("skipped: Redis, since there is no redis-server here")
             continue
