@@ -15,7 +15,7 @@ import json
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
 import diskcache
@@ -188,6 +188,31 @@ class Rows(diskcache.Cache):  # type: ignore[misc]  # diskcache has no types
         if connection is not None and connection.in_transaction:
             with suppress(sqlite3.Error):
                 connection.rollback()
+
+    @contextmanager
+    def _transact(self, retry: bool = False, filename: str | None = None) -> Iterator[Any]:
+        """As upstream, but files of values go with their rows where transactions are nested too:
+        old ones after the outermost commit, new ones when there is none. Upstream removes the old
+        ones when the inner one ends: a process killed before the commit had lost them.
+        """
+        outer = getattr(self._local, "files", None)
+        if outer is not None:
+            written, cleanup = outer
+            written.append(filename)
+            with super()._transact(retry, filename) as (sql, _):
+                yield sql, cleanup
+            return
+        written = [filename]
+        try:
+            with super()._transact(retry, filename) as (sql, cleanup):
+                self._local.files = written, cleanup
+                yield sql, cleanup
+        except BaseException:
+            for name in filter(None, written):
+                self._disk.remove(name)
+            raise
+        finally:
+            self._local.files = None
 
     def _rank(self, sql: Any, entry: int, cost_s: float, size: int) -> None:
         sql(
