@@ -74,8 +74,8 @@ def main() -> int:
                 if size == sizes[-1]:
                     rates += _rates(kind, url, store, cache, wanted, seconds)
                 cache.close()
-    print(table(rows))
-    print(f"\nhits per second at {sizes[-1]} entries\n" + table(rates))
+    print(table(_even(rows)))
+    print(f"\nhits per second at {sizes[-1]} entries\n" + table(_even(rates)))
     return conclude(_goals(rows), options.json, stores=rows, hits_per_s=rates)
 
 
@@ -91,6 +91,12 @@ def _goals(rows: list[Row]) -> list[Goal]:
         Goal("a hit in memory before disk, in the stores", large["locate L1"].p50, 50, "µs"),
         Goal("a hit in memory before disk, whole lookup", large["lookup L1"].p50, 50, "µs"),
     ]
+
+
+def _even(rows: list[Row]) -> list[Row]:
+    """All with the columns of all."""
+    heads = dict.fromkeys(head for row in rows for head in row)
+    return [{head: row.get(head, "") for head in heads} for row in rows]
 
 
 # --- one store of one size ---------------------------------------------------------------------
