@@ -64,8 +64,9 @@ class Shelf:
         same = wordings(query, key, material)
         other: Found | None = None
         why = "absent"
-        for name in _names(key, same, query.max_tokens):
-            found = self._load(name)
+        names = list(_names(key, same, query.max_tokens))
+        for name, located in zip(names, self._store.locate_each(names), strict=True):
+            found = self._decoded(name, located)
             if isinstance(found, str):
                 why = why if found == "absent" else found
                 continue
@@ -89,8 +90,7 @@ class Shelf:
         found = self.find(query, *make_key(query))
         return found if isinstance(found, Found) and found.match is Match.EXACT else None
 
-    def _load(self, name: str) -> Found | str:
-        located = self._store.locate(name)
+    def _decoded(self, name: str, located: tuple[bytes, Tier] | None) -> Found | str:
         if located is None:
             return "absent"
         try:
@@ -106,7 +106,7 @@ class Shelf:
         same = wordings(query, key, entry.material)
         if same is not None:
             shared = _slot(same.name, entry.answer, query.max_tokens)
-            held = self._load(shared)
+            held = self._decoded(shared, self._store.locate(shared))
             if isinstance(held, str) or held.entry.material == entry.material:
                 return shared
             if not is_current(held.entry, self._now()):

@@ -1,6 +1,8 @@
 """How long an answer is kept: minutes where the question is about now, else the policy's time.
 
 The end is absolute: set when the answer is stored, carried along by promotion, and no hit moves it.
+A clock that is set back prolongs a life by no more than it was set back; what a clock stored that
+was ahead is not served (`shelf.is_current`), and the next answer to the question replaces it.
 """
 
 from __future__ import annotations

@@ -6,6 +6,8 @@ could run code. Such rows are refused here, as keys and as values.
 
 from __future__ import annotations
 
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import diskcache
@@ -39,3 +41,11 @@ class BytesDisk(diskcache.Disk):  # type: ignore[misc]  # diskcache has no types
         if type(fetched) is not bytes:
             raise CorruptEntry("a value that is not bytes was refused")
         return fetched
+
+    def _write(self, full_path: str, iterator: Any, mode: str, encoding: str | None = None) -> Any:
+        try:
+            return super()._write(full_path, iterator, mode, encoding)
+        except OSError:
+            with suppress(OSError):
+                Path(full_path).unlink()  # the part that a full disk took, which nobody would count
+            raise

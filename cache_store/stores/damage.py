@@ -24,10 +24,16 @@ _DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CONSTRA
 _DAMAGE_EXTENDED = {sqlite3.SQLITE_IOERR_SHORT_READ, sqlite3.SQLITE_READONLY_DBMOVED}
 
 
+class Damaged(sqlite3.DatabaseError):
+    """SQLite reads the file without complaint, but what must be in it is not."""
+
+
 def is_damage(error: BaseException) -> bool:
     """Whether the error, or one that it followed from, says that the file is not sound."""
     chain: BaseException | None = error
     while chain is not None:
+        if isinstance(chain, Damaged):
+            return True
         code = getattr(chain, "sqlite_errorcode", 0)
         if code & 0xFF in _DAMAGE or code in _DAMAGE_EXTENDED or "no such table" in str(chain):
             return True

@@ -6,6 +6,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -59,12 +60,11 @@ class DiskStore:
 
     def forget(self, tag: str) -> int:
         self._guard(Rows.renew)  # first: what is written from here on was not to be forgotten
-        name, count = named(tag), 0
-        if name is not None:
-            count = self._guard(lambda rows: rows.drop(name))
+        name = named(tag)
+        if name is None:
+            count = self._drop_tagged(tag)
         else:
-            while dropped := self._guard(lambda rows: rows.drop_tagged(tag)):
-                count += dropped
+            count = self._guard(lambda rows: rows.drop(name))
         self._guard(Rows.renew)  # again: others may have copied what was not yet deleted
         return count
 
@@ -99,6 +99,15 @@ class DiskStore:
     def close(self) -> None:
         self._rows.close()
 
+    def _drop_tagged(self, tag: str) -> int:
+        count, after = 0, -1
+        while True:  # each round is a transaction of its own: others may write in between
+            dropped, last = self._guard(partial(Rows.drop_tagged, tag=tag, after=after))
+            count += dropped
+            if last is None:
+                return count
+            after = last
+
     def _guard(self, use: Callable[[Rows], T]) -> T:
         rows = self._rows
         try:
@@ -114,8 +123,7 @@ class DiskStore:
             return use(rows)
         except _FAULTS as error:
             rows.abandon()
-            cause = error.__context__ if isinstance(error, diskcache.Timeout) else error
-            raise StoreUnavailable(f"{self._directory}: {cause}") from error
+            raise StoreUnavailable(f"{self._directory}: {_first(error)}") from error
 
     def _replace(self, rows: Rows, error: Exception | None) -> Rows:
         """Rows of a sound file. The damaged one is moved unless somebody already did so."""
@@ -143,3 +151,10 @@ class DiskStore:
 
     def _connect(self) -> Rows:
         return Rows(str(self._directory), self._max_bytes, _LOCK_TIMEOUT_S)
+
+
+def _first(error: BaseException) -> BaseException:
+    """What went wrong: diskcache tells a Timeout instead, or fails to roll back after it."""
+    while error.__context__ and (isinstance(error, diskcache.Timeout) or "rollback" in str(error)):
+        error = error.__context__
+    return error

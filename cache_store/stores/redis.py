@@ -31,14 +31,17 @@ _GENERATION_S = 0.5  # how old a known generation may be: asking each time would
 _PAGE = 500  # names asked for at once
 _PEEK = 1024  # bytes that hold the head of nearly every entry
 
-# KEYS: entry, generation, all, tag sets. ARGV: value, ms to live, end, name, expected generation
-# or "", now. Each set lives as long as its longest entry and loses the ended ones as it grows.
+# KEYS: entry, generation, all, tag sets. ARGV: value, ms to live, name, expected generation or "".
+# Each set lives as long as its longest entry and loses the ended ones as it grows: by the server's
+# clock, since a client whose clock is ahead would take live ones of others for ended.
 _PUT = """
-if ARGV[5] ~= '' and redis.call('GET', KEYS[2]) ~= ARGV[5] then return 0 end
+if ARGV[4] ~= '' and redis.call('GET', KEYS[2]) ~= ARGV[4] then return 0 end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+local time = redis.call('TIME')
+local now = time[1] + time[2] / 1e6
 for i = 3, #KEYS do
-  redis.call('ZREMRANGEBYSCORE', KEYS[i], '-inf', ARGV[6])
-  redis.call('ZADD', KEYS[i], ARGV[3], ARGV[4])
+  redis.call('ZREMRANGEBYSCORE', KEYS[i], '-inf', now)
+  redis.call('ZADD', KEYS[i], now + ARGV[2] / 1000, ARGV[3])
   if redis.call('PTTL', KEYS[i]) < tonumber(ARGV[2]) then
     redis.call('PEXPIRE', KEYS[i], ARGV[2])
   end
@@ -80,16 +83,14 @@ class RedisStore:
         return stored if stored.expires_at > time.time() else None
 
     def put(self, name: str, stored: Stored, generation: int | None = None) -> bool:
-        now = time.time()
-        keep_ms = int((stored.expires_at - now) * 1000)
+        keep_ms = int((stored.expires_at - time.time()) * 1000)
         if keep_ms <= 0:
             self.delete(name)  # what was there before is not the value any more
             return True
         sets = [self._prefix + "all", *(f"{self._prefix}t:{tag}" for tag in stored.tags)]
         keys = [self._entry(name), self._prefix + "generation", *sets]
         expected = "" if generation is None else str(generation)
-        value = frame(name, stored)
-        values: list[Any] = [value, keep_ms, stored.expires_at, name, expected, now]
+        values: list[Any] = [frame(name, stored), keep_ms, name, expected]
         return bool(self._guard(lambda client: self._put(keys, values, client)) == 1)
 
     def delete(self, name: str) -> None:
@@ -135,7 +136,9 @@ class RedisStore:
 
     def size(self) -> tuple[int, int]:
         """(entries that were written and have not ended, bytes of the whole server)."""
-        entries = self._guard(Redis.zcount, self._prefix + "all", time.time(), "+inf")
+        seconds, micros = self._guard(Redis.time)
+        now = seconds + micros / 1e6
+        entries = self._guard(Redis.zcount, self._prefix + "all", now, "+inf")
         return int(entries), int(self._guard(Redis.info, "memory")["used_memory"])
 
     def close(self) -> None:

@@ -4,8 +4,8 @@ of eviction.
 **Eviction** is GreedyDual-Size (Cao and Irani, 1997). A row's rank is `clock + seconds it saves
 per byte`; the lowest rank goes first, and the clock then stands at that rank. So a row that nobody
 asks for is overtaken by newer ones, and among rows of one age those that save least per byte go
-first. The rank lives in diskcache's `access_time`; reads write nothing, `touch` renews ranks in
-batches.
+first; among equals, those that were used longest ago. The rank lives in diskcache's
+`access_time`; reads write nothing, `touch` renews ranks in batches.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
+import time
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
 import diskcache
@@ -22,6 +23,7 @@ import diskcache
 from cache_store.errors import CorruptEntry
 from cache_store.stores.base import new_generation
 from cache_store.stores.bytes_disk import BytesDisk
+from cache_store.stores.damage import Damaged
 
 # diskcache keeps one tag per row; ours says [cost in seconds, tag, tag, ...] in JSON. `Tags` finds
 # rows by a hash of each tag: hash proposes, the tags in the row decide.
@@ -44,6 +46,7 @@ diskcache.EVICTION_POLICY[_POLICY] = {
 _PAGE = 500  # rows handled at once
 _ROW_BYTES = 700  # of names, tags and indexes beside a value; measured
 _EVICT_AT_ONCE = 20
+_RECENT = 1e-15  # of a rank, for each second: less than any difference in cost, and no tie
 
 
 class Label(NamedTuple):
@@ -84,6 +87,8 @@ class Rows(diskcache.Cache):  # type: ignore[misc]  # diskcache has no types
         value, expires_at, label = self.get(name, expire_time=True, tag=True)
         if value is None or expires_at is None:
             return None
+        if type(expires_at) is not float:
+            raise CorruptEntry("a row's end is no time")
         return value, expires_at, _load(label)
 
     def write(
@@ -109,8 +114,10 @@ class Rows(diskcache.Cache):  # type: ignore[misc]  # diskcache has no types
         return True
 
     def generation(self) -> int:
-        ((value,),) = self._sql("SELECT value FROM State WHERE name = 'generation'").fetchall()
-        return int(value)
+        found = self._sql("SELECT value FROM State WHERE name = 'generation'").fetchone()
+        if found is None or type(found[0]) is not int:
+            raise Damaged("the generation is lost")
+        return int(found[0])
 
     def renew(self) -> None:
         """A new generation."""
@@ -122,16 +129,17 @@ class Rows(diskcache.Cache):  # type: ignore[misc]  # diskcache has no types
             found = sql("SELECT rowid, filename FROM Cache WHERE key = ? AND raw = 1", (name,))
             return _delete(sql, cleanup, found.fetchall())
 
-    def drop_tagged(self, tag: str) -> int:
-        """Delete some rows with the tag, in one transaction; how many: 0 when there are none."""
+    def drop_tagged(self, tag: str, after: int) -> tuple[int, int | None]:
+        """Delete some rows with the tag, in one transaction, of those that come after a place: how
+        many, and the place where the next ones begin; None at the end."""
         select = (
             "SELECT c.rowid, c.filename, c.tag FROM Tags t JOIN Cache c ON c.rowid = t.entry"
-            " WHERE t.tag = ?"
+            " WHERE t.tag = ? AND t.entry > ? ORDER BY t.entry LIMIT ?"
         )
         with self._transact() as (sql, cleanup):
-            cursor = sql(select, (_hash(tag),))
-            found = [(entry, filename) for entry, filename, label in cursor if tag in _tags(label)]
-            return _delete(sql, cleanup, found[:_PAGE])
+            rows = sql(select, (_hash(tag), after, _PAGE)).fetchall()
+            found = [(entry, filename) for entry, filename, label in rows if tag in _tags(label)]
+            return _delete(sql, cleanup, found), rows[-1][0] if rows else None
 
     def names(self, tag: str | None, ends_after: float) -> Iterator[str]:
         """Names, page by page; no lock is held between pages."""
@@ -181,11 +189,36 @@ class Rows(diskcache.Cache):  # type: ignore[misc]  # diskcache has no types
             with suppress(sqlite3.Error):
                 connection.rollback()
 
+    @contextmanager
+    def _transact(self, retry: bool = False, filename: str | None = None) -> Iterator[Any]:
+        """As upstream, but files of values go with their rows where transactions are nested too:
+        old ones after the outermost commit, new ones when there is none. Upstream removes the old
+        ones when the inner one ends: a process killed before the commit had lost them.
+        """
+        outer = getattr(self._local, "files", None)
+        if outer is not None:
+            written, cleanup = outer
+            written.append(filename)
+            with super()._transact(retry, filename) as (sql, _):
+                yield sql, cleanup
+            return
+        written = [filename]
+        try:
+            with super()._transact(retry, filename) as (sql, cleanup):
+                self._local.files = written, cleanup
+                yield sql, cleanup
+        except BaseException:
+            for name in filter(None, written):
+                self._disk.remove(name)
+            raise
+        finally:
+            self._local.files = None
+
     def _rank(self, sql: Any, entry: int, cost_s: float, size: int) -> None:
         sql(
             "UPDATE Cache SET access_time = (SELECT value FROM State WHERE name = 'clock') + ?"
             " WHERE rowid = ?",
-            (cost_s / (size + _ROW_BYTES), entry),
+            (cost_s / (size + _ROW_BYTES) + _RECENT * time.time(), entry),
         )
 
     def _evict(self, sql: Any, cleanup: Any) -> bool:

@@ -24,7 +24,7 @@ _FORGET_S = 5.0  # how long forgetting does, before it drops what is still pendi
 
 class _Pending(NamedTuple):
     stored: Stored
-    generation: int | None
+    generation: int  # of the inner store when it was put: what was forgotten since is not written
 
 
 class WriteBehind:
@@ -54,7 +54,7 @@ class WriteBehind:
     def get(self, name: str) -> Stored | None:
         pending = self._pending.get(name)
         if pending is not None:
-            outdated = pending.generation not in (None, self._inner.generation())
+            outdated = pending.generation != self._inner.generation()
             ended = pending.stored.expires_at <= time.time()
             return None if outdated or ended else pending.stored
         stored = self._inner.get(name)
@@ -63,11 +63,12 @@ class WriteBehind:
         return stored
 
     def put(self, name: str, stored: Stored, generation: int | None = None) -> bool:
-        if generation not in (None, self._inner.generation()):
+        now = self._inner.generation()
+        if generation not in (None, now):
             return False
         with self._changed:
             self._remove(name)
-            self._pending[name] = _Pending(stored, generation)
+            self._pending[name] = _Pending(stored, now)
             self._bytes += len(stored.value)
             while len(self._pending) > self._max_pending or self._bytes > self._max_bytes:
                 self._remove(next(iter(self._pending)))
@@ -82,8 +83,18 @@ class WriteBehind:
             self._inner.delete(name)
 
     def forget(self, tag: str) -> int:
+        """Where the writer is behind or the inner store fails, what waits here is forgotten too.
+
+        What is on its way then cannot land after it: it names the generation that ends here.
+        """
         self.flush(_FORGET_S)  # what is not forgotten should not be lost with the rest
-        return self._inner.forget(tag) + self._drop_outdated(tag)
+        with self._changed:
+            waiting = [n for n, p in self._pending.items() if tag in (name_tag(n), *p.stored.tags)]
+            for name in waiting:
+                self._remove(name)
+        count = self._inner.forget(tag)
+        self._drop_outdated()
+        return count + len(waiting)
 
     def clear(self) -> None:
         with self._writing:  # nothing is on its way, so nothing lands in what was emptied
@@ -177,12 +188,14 @@ class WriteBehind:
             self._try(lambda: self._inner.touch(names))
 
     def _try(self, call: Callable[[], object]) -> None:
+        """The edge of the thread: whatever a store raises, the next answers are written."""
         try:
             call()
-        except StoreUnavailable as error:
+        except Exception as error:
             self.failed += 1
             if not self._failing:
-                log.warning("an answer was not written: %s", error)
+                told = None if isinstance(error, StoreUnavailable) else error  # a mistake: show it
+                log.warning("an answer was not written: %s", error, exc_info=told)
             self._failing = True
         else:
             self._failing = False
@@ -192,13 +205,11 @@ class WriteBehind:
         if pending is not None:
             self._bytes -= len(pending.stored.value)
 
-    def _drop_outdated(self, tag: str) -> int:
-        """Drop what was put before the last forget: the inner store would refuse it or, where no
-        generation is named, keep it. How many had the tag."""
+    def _drop_outdated(self) -> None:
+        """Drop what was put before the last forget: the inner store would refuse it."""
         generation = self._inner.generation()
-        with self._writing, self._changed:
-            outdated = {n: p for n, p in self._pending.items() if p.generation != generation}
+        with self._changed:
+            outdated = [n for n, p in self._pending.items() if p.generation != generation]
             for name in outdated:
                 self._remove(name)
-                self.dropped += 1
-        return sum(tag in (name_tag(n), *p.stored.tags) for n, p in outdated.items())
+            self.dropped += len(outdated)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -55,20 +56,61 @@ def test_a_damaged_file_is_moved_aside(tmp_path: Path, caplog: pytest.LogCapture
     database.close()
 
 
-def test_a_half_overwritten_file_is_moved_aside_as_well(tmp_path: Path) -> None:
-    path = tmp_path / "meta.sqlite3"
+def filled(path: Path) -> Database:
     database = Database(path)
-    database.write([(ADD, [(f"counter {n}", 1.0) for n in range(5000)])])
-    database.close()
+    assert database.write([(ADD, [(f"counter {n}", 1.0) for n in range(5000)])])
+    return database
+
+
+def overwrite_the_middle(path: Path) -> None:
     size = path.stat().st_size
     with path.open("r+b") as file:
         file.seek(size // 4)
         file.write(b"\xa5" * (size // 2))
+
+
+def test_damage_is_met_and_not_looked_for(tmp_path: Path) -> None:
+    path = tmp_path / "meta.sqlite3"
+    filled(path).close()
+    overwrite_the_middle(path)
     database = Database(path)
+    assert list(tmp_path.glob("*.damaged-*")) == []
+    assert database.read("SELECT * FROM counters") == []  # of the new file already
     assert len(list(tmp_path.glob("*.damaged-*"))) == 1
     assert database.write([(ADD, [("a", 1.0)])])
     assert database.read("SELECT * FROM counters") == [("a", 1.0)]
     database.close()
+
+
+@pytest.mark.parametrize("harm", ["overwritten", "truncated", "removed", "garbage"])
+def test_a_file_harmed_while_it_is_open_loses_counts_and_nothing_else(
+    tmp_path: Path, harm: str
+) -> None:
+    path = tmp_path / "meta.sqlite3"
+    one, other = filled(path), Database(path)
+    for database in (one, other):
+        database.read("PRAGMA wal_checkpoint(TRUNCATE)")
+        database.read("PRAGMA shrink_memory")
+    match harm:
+        case "overwritten":
+            overwrite_the_middle(path)
+        case "truncated":
+            os.truncate(path, path.stat().st_size // 2)
+        case "removed":
+            path.unlink()
+        case _:
+            path.write_bytes(b"no database at all " * 500)
+    for name, database in (("one", one), ("other", other)):
+        database.read("SELECT * FROM counters")
+        assert database.write([(ADD, [(name, 1.0)])])
+    kept = {("one", 1.0), ("other", 1.0)}
+    assert set(one.read("SELECT * FROM counters")) == kept
+    one.close()
+    other.close()
+    again = Database(path)
+    assert set(again.read("SELECT * FROM counters")) == kept
+    assert len(list(tmp_path.glob("meta.sqlite3.damaged-*[0-9]"))) == (harm != "removed")
+    again.close()
 
 
 def test_a_path_that_cannot_be_used_leaves_memory(

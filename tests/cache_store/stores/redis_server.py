@@ -1,15 +1,36 @@
-"""A redis-server of its own on a free port of this machine."""
+"""A redis-server of its own on a free port of this machine, and a server that talks nonsense."""
 
 from __future__ import annotations
 
 import shutil
 import signal
 import socket
+import socketserver
 import subprocess
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 import pytest
 import redis
+
+GARBAGE = [
+    b"HTTP/1.1 400 Bad Request\r\n\r\n",
+    b"\x00\xff\xfe garbage \r\n" * 100,
+    b"$abc\r\n",
+    b"$5\r\nhello\r\n",  # sound, but not what was asked for
+    b"*-5\r\n",
+    b"*3\r\n:1\r\n$-1\r\n+OK\r\n",
+    b":999999999999999999999\r\n",
+    b":abc\r\n",
+    b"$99999999999\r\nx",
+    b"+OK\r\n" * 50,
+    b"-ERR no\r\n",
+    b"-\r\n",
+    b"\r\n\r\n",
+    b"%1\r\n+a\r\n+b\r\n",
+]
 
 
 class RedisServer:
@@ -53,3 +74,24 @@ class RedisServer:
     def kill(self) -> None:
         self._process.kill()
         self._process.wait(10)
+
+
+@contextmanager
+def nonsense_server(garbage: bytes) -> Iterator[int]:
+    """Says the same whatever it is asked."""
+
+    class Handler(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            with suppress(OSError):
+                while self.request.recv(65536):
+                    self.request.sendall(garbage)
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
+        server.daemon_threads = True
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield server.server_address[1]
+        finally:  # a test that fails in here must not leave a thread that keeps Python from ending
+            server.shutdown()
+            thread.join()

@@ -314,6 +314,44 @@ def test_a_full_or_failing_disk_is_unavailable(
     store.close()
 
 
+def test_a_write_that_fails_leaves_the_value_before_and_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(tag: str) -> None:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    store = DiskStore(tmp_path, BUDGET)
+    store.put("name", lasting(b"x" * 100_000))
+    before = list(tmp_path.rglob("*.val"))
+    with monkeypatch.context() as failing:
+        failing.setattr(rows, "_hash", fail)  # after the row was written, before the commit
+        with pytest.raises(StoreUnavailable, match="disk I/O error"):
+            store.put("name", lasting(b"y" * 100_000, 100, "tag"))
+    assert list(tmp_path.rglob("*.val")) == before
+    found = store.get("name")
+    assert found is not None
+    assert found.value == b"x" * 100_000
+    store.put("name", lasting(b"y" * 100_000, 100, "tag"))
+    assert len(list(tmp_path.rglob("*.val"))) == 1
+    store.close()
+
+
+def test_what_a_full_disk_took_of_a_value_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write_a_part(disk: diskcache.Disk, path: str, *_: object) -> None:
+        Path(path).parent.mkdir(parents=True)
+        Path(path).write_bytes(b"x")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    store = DiskStore(tmp_path, BUDGET)
+    monkeypatch.setattr(diskcache.Disk, "_write", write_a_part)
+    with pytest.raises(StoreUnavailable, match="No space left"):
+        store.put("name", lasting(b"x" * 100_000))
+    assert list(tmp_path.rglob("*.val")) == []
+    store.close()
+
+
 def test_a_full_database_is_unavailable(tmp_path: Path) -> None:
     store = DiskStore(tmp_path, BUDGET)
     (pages,) = store._rows._sql("PRAGMA page_count").fetchone()
@@ -370,6 +408,17 @@ def test_a_read_writes_nothing(tmp_path: Path) -> None:
     store.close()
 
 
+def test_a_planted_end_that_is_text_is_refused(tmp_path: Path) -> None:
+    store = DiskStore(tmp_path, BUDGET)
+    plant(tmp_path, "value", b"x", 1, 1, "name")
+    with sqlite3.connect(tmp_path / "cache.db") as database:
+        database.execute("UPDATE Cache SET expire_time = 'never'")
+    database.close()
+    with pytest.raises(CorruptEntry):
+        store.get("name")
+    store.close()
+
+
 def test_a_planted_end_that_is_no_number_is_not_served(tmp_path: Path) -> None:
     store = DiskStore(tmp_path, BUDGET)
     plant(tmp_path, "value", b"x", 1, 1, "name")
@@ -377,6 +426,17 @@ def test_a_planted_end_that_is_no_number_is_not_served(tmp_path: Path) -> None:
         database.execute("UPDATE Cache SET expire_time = NULL")
     database.close()
     assert store.get("name") is None
+    store.close()
+
+
+@pytest.mark.parametrize("value", [None, "text"])
+def test_a_planted_generation_that_is_none_is_damage(tmp_path: Path, value: object) -> None:
+    store = DiskStore(tmp_path, BUDGET)
+    store.put("name", lasting(b"x"))
+    store._rows._sql("UPDATE State SET value = ? WHERE name = 'generation'", (value,))
+    assert type(store.generation()) is int
+    assert store.get("name") is None
+    assert len(list(tmp_path.glob("damaged-*"))) == 1
     store.close()
 
 

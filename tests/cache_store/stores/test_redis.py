@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import os
 import pickle
-import socketserver
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +16,7 @@ from cache_store.errors import CorruptEntry, StoreUnavailable
 from cache_store.stores.base import Store, Stored
 from cache_store.stores.redis import RedisStore
 from tests.cache_store.stores.contract import StoreContract, lasting
-from tests.cache_store.stores.redis_server import RedisServer
+from tests.cache_store.stores.redis_server import GARBAGE, RedisServer, nonsense_server
 
 
 class TestRedisStore(StoreContract):
@@ -82,6 +80,19 @@ def test_ended_entries_leave_the_tag_sets_and_the_server(redis_server: RedisServ
         time.sleep(0.3)
         assert store.size()[0] == 1
         assert client.exists("qwen-ui:e:short", "qwen-ui:e:brief", "qwen-ui:t:lonely") == 0
+    store.close()
+
+
+def test_a_client_whose_clock_is_ahead_takes_no_tags_from_others(
+    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, right = opened(redis_server), time.time
+    store.put("theirs", lasting(b"x", 50, "tag"))
+    with monkeypatch.context() as ahead:
+        ahead.setattr(time, "time", lambda: right() + 24 * 3600)
+        store.put("ours", lasting(b"x", 50, "tag"))
+    assert store.size()[0] == 2
+    assert store.forget("tag") == 2
     store.close()
 
 
@@ -259,24 +270,6 @@ def test_poisoned_values_are_refused_and_nothing_is_run(
     store.close()
 
 
-GARBAGE = [
-    b"HTTP/1.1 400 Bad Request\r\n\r\n",
-    b"\x00\xff\xfe garbage \r\n" * 100,
-    b"$abc\r\n",
-    b"$5\r\nhello\r\n",  # sound, but not what was asked for
-    b"*-5\r\n",
-    b"*3\r\n:1\r\n$-1\r\n+OK\r\n",
-    b":999999999999999999999\r\n",
-    b":abc\r\n",
-    b"$99999999999\r\nx",
-    b"+OK\r\n" * 50,
-    b"-ERR no\r\n",
-    b"-\r\n",
-    b"\r\n\r\n",
-    b"%1\r\n+a\r\n+b\r\n",
-]
-
-
 @pytest.mark.parametrize("garbage", GARBAGE, ids=range(len(GARBAGE)))
 def test_a_server_that_answers_garbage_is_never_believed(garbage: bytes) -> None:
     with nonsense_server(garbage) as port:
@@ -294,24 +287,3 @@ def test_a_server_that_answers_garbage_is_never_believed(garbage: bytes) -> None
             with suppress(StoreUnavailable, CorruptEntry):
                 assert not isinstance(call(), Stored)
         store.close()
-
-
-@contextmanager
-def nonsense_server(garbage: bytes) -> Iterator[int]:
-    """Says the same whatever it is asked."""
-
-    class Handler(socketserver.BaseRequestHandler):
-        def handle(self) -> None:
-            with suppress(OSError):
-                while self.request.recv(65536):
-                    self.request.sendall(garbage)
-
-    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
-        server.daemon_threads = True
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield server.server_address[1]
-        finally:  # a test that fails in here must not leave a thread that keeps Python from ending
-            server.shutdown()
-            thread.join()

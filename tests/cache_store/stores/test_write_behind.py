@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NoReturn
 
 import pytest
 
 from cache_store.errors import StoreUnavailable
+from cache_store.stores import write_behind
 from cache_store.stores.base import Store, Stored
 from cache_store.stores.disk import DiskStore
 from cache_store.stores.memory import MemoryStore
@@ -130,6 +131,100 @@ def test_what_the_inner_store_refuses_is_counted_and_breaks_nothing(
     assert store.flush(10)
     assert list(store.names()) == ["kept"]
     store.close()
+
+
+def test_a_mistake_of_the_inner_store_is_told_and_the_next_value_is_written(
+    held: HeldStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = WriteBehind(held)
+    with monkeypatch.context() as wrong:
+        wrong.setattr(held, "put", None)  # a TypeError, which no store may raise
+        store.put("lost", lasting(b"x"))
+        assert store.flush(10)
+    assert store.failed == 1
+    assert "TypeError" in caplog.text
+    held.free.set()
+    store.put("kept", lasting(b"y"))
+    assert store.flush(10)
+    assert list(held.names()) == ["kept"]
+    store.close()
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_what_is_forgotten_while_the_writer_is_stuck_is_never_seen_again(
+    held: HeldStore, monkeypatch: pytest.MonkeyPatch, named: bool
+) -> None:
+    monkeypatch.setattr(write_behind, "_FORGET_S", 0.05)
+    store = WriteBehind(held)
+    generation = store.generation() if named else None
+    for name in ("on its way", "waiting"):
+        store.put(name, lasting(b"x", 100, "tag"), generation)
+    assert held.arrived.wait(10)
+    assert store.forget("tag") == 2
+    assert store.get("on its way") is None
+    assert store.get("waiting") is None
+    assert list(store.names()) == []
+    held.free.set()
+    store.put("later", lasting(b"x", 100, "tag"))
+    assert store.flush(10)
+    assert list(store.names()) == list(held.names()) == ["later"]
+    store.close()
+
+
+def test_what_waits_is_forgotten_even_where_the_inner_store_cannot_be_reached(
+    held: HeldStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(write_behind, "_FORGET_S", 0.05)
+    monkeypatch.setattr(held, "forget", refuse)
+    store = WriteBehind(held)
+    store.put("on its way", lasting(b"x"))
+    store.put("waiting", lasting(b"x", 100, "tag"))
+    assert held.arrived.wait(10)
+    with pytest.raises(StoreUnavailable):
+        store.forget("tag")
+    held.free.set()
+    assert store.flush(10)
+    assert list(held.names()) == ["on its way"]
+    store.close()
+
+
+class CountingStore(MemoryStore):
+    """Remembers which names it was told are used."""
+
+    def __init__(self) -> None:
+        super().__init__(2**20)
+        self.touched: list[list[str]] = []
+
+    def touch(self, names: Iterable[str]) -> None:
+        self.touched.append(list(names))
+
+
+def test_reads_are_passed_on_in_batches_and_each_name_once() -> None:
+    inner = CountingStore()
+    store = WriteBehind(inner)
+    for name in "abc":
+        store.put(name, lasting(b"x"))
+    assert store.flush(10)
+    for _ in range(100):
+        assert all(store.get(name) for name in "abc")
+    assert inner.touched == []
+    store.close()
+    assert inner.touched == [["a", "b", "c"]]
+
+
+def test_the_writer_sweeps_and_passes_on_touches_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    inner, swept = CountingStore(), threading.Event()
+    monkeypatch.setattr(inner, "sweep", swept.set)
+    monkeypatch.setattr(write_behind, "_SWEEP_EVERY_S", 0.0)
+    monkeypatch.setattr(write_behind, "_TOUCH_EVERY_S", 0.0)
+    store = WriteBehind(inner)
+    store.put("name", lasting(b"x"))
+    assert store.flush(10)
+    assert store.get("name")
+    store.put("other", lasting(b"x"))  # wakes the writer
+    assert swept.wait(10)
+    store.close()
+    assert inner.touched == [["name"]]
 
 
 def refuse(*_: object) -> NoReturn:
