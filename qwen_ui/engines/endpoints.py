@@ -50,7 +50,7 @@ class Endpoint:
             return
         told = await ask_identity(client, self.url, self._key, self._model)
         if not may_answer_for(self._revision, told):
-            log.warning("%s has another build of %s: %s", self.url, self._model, told)
+            log.info("%s has another build of %s: %s", self.url, self._model, told)
             raise Trouble(RemoteChanged(model=self._model), Retry.ELSEWHERE, down=True)
         self._verified = True
 

@@ -13,6 +13,7 @@ import json
 import logging
 import os
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -56,8 +57,7 @@ async def ask_identity(client: httpx.AsyncClient, url: str, key: str | None, mod
     except (ValueError, TypeError, KeyError):
         raise failed("its list of models cannot be read") from None
     if model not in listed:
-        names = ", ".join(map(str, listed)) or "none"
-        log.warning("%s does not list %s among its models (%s)", url, model, names)
+        _warn(url, model, ", ".join(map(str, listed)) or "none")
         return {}
     return _told(listed[model])
 
@@ -101,6 +101,11 @@ class Remembered:
         except (OSError, ValueError):
             return {}
         return known if isinstance(known, dict) else {}
+
+
+@lru_cache(maxsize=64)  # once for each list, not at every look
+def _warn(url: str, model: str, names: str) -> None:
+    log.warning("%s does not list %s among its models (%s)", url, model, names)
 
 
 def _told(entry: dict[str, Any]) -> Told:

@@ -22,7 +22,8 @@ class Thoughts:
         self._held = ""  # may yet prove to be a mark, or white space beside one
         self._began = False  # it is known whether the text begins with a thought
         self._thinking = False
-        self._at_start = False  # just behind a thought: white space is dropped
+        self._fresh = True  # nothing of the thought was told: white space is dropped
+        self._at_start = False  # just behind a thought: likewise
 
     def thought(self, piece: str) -> list[Delta]:
         """A piece that the server calls a thought."""
@@ -55,7 +56,7 @@ class Thoughts:
             return []
         piece, self._held, self._began = self._held, "", True
         if begins.startswith(_OPEN):
-            piece = begins.removeprefix(_OPEN).lstrip()
+            piece = begins.removeprefix(_OPEN)
         elif not self._opened:
             return [TextDelta(piece)]
         self._thinking = True
@@ -68,9 +69,7 @@ class Thoughts:
         if not mark:
             return self._think(thought)
         self._thinking, self._at_start = False, True
-        thought = thought.rstrip()
-        told: list[Delta] = [ThoughtDelta(thought)] if thought else []
-        return told + self.text(text)
+        return self._shown(thought.rstrip()) + self.text(text)
 
     def _think(self, piece: str) -> list[Delta]:
         """Tell all but what may be white space before a mark, and the mark's beginning."""
@@ -78,4 +77,10 @@ class Thoughts:
         mark = next((n for n in range(len(_CLOSE) - 1, 0, -1) if whole.endswith(_CLOSE[:n])), 0)
         shown = whole[: len(whole) - mark].rstrip()
         self._held = whole[len(shown) :]
-        return [ThoughtDelta(shown)] if shown else []
+        return self._shown(shown)
+
+    def _shown(self, thought: str) -> list[Delta]:
+        if self._fresh:
+            thought = thought.lstrip()
+        self._fresh = self._fresh and not thought
+        return [ThoughtDelta(thought)] if thought else []

@@ -9,6 +9,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -131,10 +132,8 @@ class OpenAIServer(ThreadingHTTPServer):
         self._thread.join()
         self.server_close()
         for connection in list(self.connections):
-            try:
+            with suppress(OSError):  # it has ended
                 connection.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         pass  # a client that leaves is what is tested

@@ -453,9 +453,7 @@ def test_a_slow_server_that_goes_on_is_waited_for(server: OpenAIServer, make: Ma
     assert ask(make(patience=QUICK), QUESTION).text == "word " * 6
 
 
-def test_a_listener_that_fails_ends_its_own_answer_only(
-    server: OpenAIServer, make: Made
-) -> None:
+def test_a_listener_that_fails_ends_its_own_answer_only(server: OpenAIServer, make: Made) -> None:
     engine, ends = make(), []
     told = threading.Event()
 
