@@ -11,12 +11,12 @@ import pytest
 from qwen_ui.engines.remote import RemoteSource, remote_source
 from qwen_ui.errors import RemoteCut, RemoteDown
 from qwen_ui.runs import Pending
-from qwen_ui.settings import Settings
 from qwen_ui.types import RECORDED, ChatEvent, FinishReason, SamplingParams
 from qwen_ui.ui.badge import badge
 from qwen_ui.ui.conversation import Turn
 from qwen_ui.ui.i18n import texts
 from tests.engines.openai_server import CARD, MODEL, OpenAIServer, drops, lists, says, says_then
+from tests.engines.test_remote import settings
 from tests.pictures import photo, saved
 from tests.service import Chat, error_of, finish, is_hit, status, stored, text, until, usage
 
@@ -33,8 +33,7 @@ class Remote:
         return Chat(self.directory, self.source(), **settings)  # type: ignore[arg-type]
 
     def source(self) -> RemoteSource:
-        settings = Settings(cache_dir=self.directory)
-        return remote_source(f"openai:{self.server.url}#{MODEL}", settings)
+        return remote_source(f"openai:{self.server.url}#{MODEL}", settings(self.directory))
 
     async def close(self) -> None:
         self.chat.service.close(0)

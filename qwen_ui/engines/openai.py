@@ -35,7 +35,7 @@ from qwen_ui.errors import EngineBusy, GenerationFailed, QwenUIError
 
 log = logging.getLogger(__name__)
 
-SIDE_BY_SIDE = 8  # answers; a server batches about so many before each gets slow
+SIDE_BY_SIDE = 8  # answers; the server batches them, and may have other clients
 
 
 class OpenAIEngine:

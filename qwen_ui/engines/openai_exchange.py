@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,20 +70,22 @@ async def _read(
     try:
         async with asyncio.timeout(waits_s) as limit:
             sent = await asyncio.to_thread(json.dumps, post.body)  # megabytes, with pictures
-            async for payload in _payloads(client, post, sent):
-                over = payload == _DONE
-                if not over:
-                    reading.push(payload)
-                if over or reading.ended or reading.spoke:
-                    waits_s = _LAST_S if over or reading.ended else patience.silence_s
-                    limit.reschedule(clock() + waits_s)
+            async with aclosing(_payloads(client, post, sent)) as payloads:
+                async for payload in payloads:
+                    if payload == _DONE:
+                        over = True
+                    else:
+                        reading.push(payload)
+                    if over or reading.ended or reading.spoke:
+                        waits_s = _LAST_S if over or reading.ended else patience.silence_s
+                        limit.reschedule(clock() + waits_s)
     except TimeoutError:
         if not (over or reading.ended):
             slow = RemoteSlow(seconds=math.ceil(waits_s))
             raise Trouble(slow, Retry.ELSEWHERE, fault=True) from None
 
 
-async def _payloads(client: httpx.AsyncClient, post: Post, sent: str) -> AsyncIterator[str]:
+async def _payloads(client: httpx.AsyncClient, post: Post, sent: str) -> AsyncGenerator[str, None]:
     """The data of each event of the stream; the whole body where it is no stream.
 
     Read to the end, not only to [DONE], so that the connection can be used again.

@@ -133,7 +133,7 @@ class Reading:
         if isinstance(usage := chunk.get("usage"), dict):
             self._usage = usage
         deltas: list[Delta] = []
-        for choice in chunk["choices"][:1]:  # none in the chunk that brings the counts
+        for choice in (chunk.get("choices") or [])[:1]:  # none where the counts are
             said = choice.get("delta") or choice.get("message") or {}
             if thought := said.get("reasoning_content") or said.get("reasoning"):
                 deltas += self._thoughts.thought(thought)

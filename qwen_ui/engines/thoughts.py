@@ -28,7 +28,10 @@ class Thoughts:
     def thought(self, piece: str) -> list[Delta]:
         """A piece that the server calls a thought."""
         self._began = self._at_start = True
-        return self._think(piece)
+        whole = self._held + piece
+        shown = whole.rstrip()
+        self._held = whole[len(shown) :]
+        return self._shown(shown)
 
     def text(self, piece: str) -> list[Delta]:
         """A piece of the text."""

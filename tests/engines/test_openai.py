@@ -249,6 +249,7 @@ def test_lines_end_at_line_feeds_only(server: OpenAIServer, make: Made) -> None:
     def answer(handler: Handler) -> None:
         handler.begin()
         handler.send(": keep-alive\r\n\r\nevent: message\r\nid: 1\r\n")
+        handler.event({"type": "ping"})
         handler.event({"choices": [{"delta": {"content": text}}]})
         handler.end()
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,13 +29,17 @@ def server() -> Iterator[OpenAIServer]:
     server.kill()
 
 
+def settings(tmp_path: Path, **values: Any) -> Settings:
+    return Settings(cache_dir=tmp_path, **values)
+
+
 def source(tmp_path: Path, *urls: str, model: str = MODEL, keys: str = "") -> RemoteSource:
-    settings = Settings(cache_dir=tmp_path, remote_keys=keys)  # type: ignore[arg-type]
-    return remote_source(f"openai:{'|'.join(urls)}#{model}", settings)
+    spelled = f"openai:{'|'.join(urls)}#{model}"
+    return remote_source(spelled, settings(tmp_path, remote_keys=keys))
 
 
 def test_a_name_has_addresses_and_a_model(tmp_path: Path) -> None:
-    found = remote_source(f"openai:{A}/|{B}#org/name", Settings(cache_dir=tmp_path))
+    found = remote_source(f"openai:{A}/|{B}#org/name", settings(tmp_path))
     assert (found.name, found.urls) == ("openai:org/name", (A, B))
 
 
@@ -56,12 +61,12 @@ def test_a_name_has_addresses_and_a_model(tmp_path: Path) -> None:
 )
 def test_what_is_no_name_is_a_clear_error(tmp_path: Path, spelled: str) -> None:
     with pytest.raises(ModelFailed, match="write it as openai:http"):
-        model_sources(Settings(cache_dir=tmp_path, model=spelled))
+        model_sources(settings(tmp_path, model=spelled))
 
 
 def test_the_catalog_offers_it_beside_the_others(tmp_path: Path) -> None:
-    settings = Settings(cache_dir=tmp_path, model=f"openai:{A}#m", models=f"openai:{B}#n")
-    names = [source.name for source in model_sources(settings)]
+    both = settings(tmp_path, model=f"openai:{A}#m", models=f"openai:{B}#n")
+    names = [source.name for source in model_sources(both)]
     assert names == ["openai:m", "openai:n", "demo", "demo-thinking"]
 
 

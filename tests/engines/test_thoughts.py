@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qwen_ui.engines.thoughts import Thoughts
-from qwen_ui.types import TextDelta
+from qwen_ui.types import TextDelta, ThoughtDelta
 
 CASES = [
     # text, whether the prompt opened a thought, thought, answer
@@ -57,3 +57,9 @@ def test_what_the_server_parts_is_believed() -> None:
     assert thoughts.text("\n\n") == []
     assert thoughts.text(" A <think>") == [TextDelta("A <think>")]
     assert thoughts.end() == []
+
+
+def test_what_looks_like_a_mark_at_the_end_of_a_parted_thought_stays() -> None:
+    thoughts = Thoughts(opened=False)
+    deltas = [*thoughts.thought("is 3 <"), *thoughts.text("No.")]
+    assert deltas == [ThoughtDelta("is 3 <"), TextDelta("No.")]

@@ -21,8 +21,8 @@ from qwen_ui.engines.base import Engine, Sampling
 from qwen_ui.engines.identity import Placement, resolve_spec
 from qwen_ui.engines.loader import load_engine
 from qwen_ui.engines.remote import RemoteSource, remote_source
-from qwen_ui.settings import Settings
 from qwen_ui.types import FinishReason, Image, Message, TextDelta
+from tests.engines.test_remote import settings
 from tests.engines.tiny import Heard, ask, picture, submit
 
 pytest.importorskip("openai", reason="`transformers serve` needs the openai package")
@@ -59,7 +59,7 @@ class Foreign:
         return f"http://127.0.0.1:{self.port}/v1"
 
     def wait(self) -> None:
-        deadline = time.monotonic() + 150
+        deadline = time.monotonic() + 300
         while time.monotonic() < deadline:
             assert self.process.poll() is None, self.log.read_text()
             try:
@@ -85,7 +85,7 @@ def foreign(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Foreign]:
 
 
 def source(foreign: Foreign, directory: Path, model: str = str(FOLDER)) -> RemoteSource:
-    return remote_source(f"openai:{foreign.url}#{model}", Settings(cache_dir=directory))
+    return remote_source(f"openai:{foreign.url}#{model}", settings(directory))
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ def question(text: str, *images: Image) -> Message:
     return Message("user", (*images, text))
 
 
-@pytest.mark.timeout(300)  # it starts the server
+@pytest.mark.timeout(400)  # it starts the server
 def test_it_answers_as_the_same_model_does_here(engine: Engine) -> None:
     spec = resolve_spec("demo", FOLDER, "1", Placement("cpu"), source="here")
     here = load_engine(spec, FOLDER, lambda fraction: None)
