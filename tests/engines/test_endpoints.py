@@ -105,18 +105,12 @@ def test_a_server_that_is_gone_is_left_alone_until_it_is_back(two: Two) -> None:
 
 
 def test_one_that_fails_three_times_in_a_row_is_left_alone(two: Two) -> None:
-    two.first.otherwise = refuses(500)
-    two.first.on_models = lists(CARD)
-    assert [two.ask() for _ in range(3)] == ["second"] * 3
-    two.first.on_models = refuses(500)
-    asked = len(two.first.asked)
-    while two.engine._servers._endpoints[0].trouble is None:
-        two.ask()  # it was back for a moment
-        asked = len(two.first.asked)
-    for _ in range(3):
-        assert two.ask() == "second"
-    assert len(two.first.asked) == asked
-    two.first.on_models, two.first.otherwise = lists(CARD), says("well again")
+    first = two.first
+    first.on_models = lambda handler: (lists(CARD) if first.probes == 1 else refuses(500))(handler)
+    first.otherwise = refuses(500)
+    assert [two.ask() for _ in range(6)] == ["second"] * 6
+    assert len(first.asked) == 3
+    first.on_models, first.otherwise = lists(CARD), says("well again")
     two.until("well again")
 
 

@@ -46,13 +46,11 @@ class Foreign:
             "PYTHONPATH": str(ROOT),
             "OMP_NUM_THREADS": str(torch.get_num_threads()),
         }
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.engines.serve_demo", str(FOLDER), str(self.port)],
-            cwd=ROOT,
-            env=environment,
-            stdout=self.log.open("w"),
-            stderr=subprocess.STDOUT,
-        )
+        command = [sys.executable, "-m", "tests.engines.serve_demo", str(FOLDER), str(self.port)]
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(
+                command, cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT
+            )
 
     @property
     def url(self) -> str:
