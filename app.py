@@ -35,6 +35,7 @@ def serve(settings: Settings, registry: EngineRegistry | None = None) -> None:
 
     # torch and gradio only now: --help and bad flags need not wait for them
     from cache_store.errors import UnknownStore
+    from qwen_ui.errors import ModelFailed
     from qwen_ui.server import build_service, launch
 
     try:
@@ -43,6 +44,8 @@ def serve(settings: Settings, registry: EngineRegistry | None = None) -> None:
         sys.exit(f"cannot write to {settings.directory}: {error}. Choose another with --cache-dir.")
     except UnknownStore as error:
         sys.exit(f"--cache-store (QWEN_UI_CACHE_STORE): {error}")
+    except ModelFailed as error:
+        sys.exit(f"--model, --models (QWEN_UI_MODEL, QWEN_UI_MODELS): {error}")
     try:
         server = launch(settings, service)
     except OSError as error:

@@ -140,4 +140,4 @@ def _slot(name: str, answer: Answer, max_tokens: int) -> str:
 def serves(entry: CacheEntry, max_tokens: int) -> bool:
     if entry.answer.finish_reason is FinishReason.LENGTH:
         return entry.answer.completion_tokens == max_tokens
-    return entry.answer.completion_tokens <= max_tokens
+    return (entry.answer.completion_tokens or entry.max_tokens) <= max_tokens

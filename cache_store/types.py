@@ -78,7 +78,8 @@ class Answer:
     """A finished answer and what it cost.
 
     `completion_tokens` counts every generated token, the end token too, so that an answer with
-    `finish_reason` stop is exact for every `max_tokens >= completion_tokens`.
+    `finish_reason` stop is exact for every `max_tokens >= completion_tokens`. 0: nobody counted
+    them, and it is exact for what was asked for, or more.
     `elapsed_s`: seconds a reader waited; `busy_s`: seconds the device worked for it.
     """
 

@@ -110,10 +110,11 @@ class ChatService:
         if isinstance(found, Hit):
             if found.match is Match.EXACT:  # another wording may well get another answer
                 self._audits.sample(query, found, generation_of(request, query, spec), spec)
-            return Replay(found)
+            return Replay(found, remote=spec.remote)
         if control.only_if_cached:
             raise NotCached
-        return Pending(request, query, found)
+        once = not spec.repeats(Sampling.resolve(request.sampling, spec.sampling))
+        return Pending(request, query, found, remote=spec.remote, once=once)
 
     async def stream(self, request: ChatRequest) -> AsyncIterator[ChatEvent]:
         """The events of one answer, from the cache or from the model. Raises QwenUIError."""

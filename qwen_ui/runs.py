@@ -20,6 +20,7 @@ from cache_store.types import CacheQuery, Hit, Miss
 from qwen_ui.engines.base import Completion
 from qwen_ui.errors import QwenUIError, ShuttingDown
 from qwen_ui.types import (
+    RECORDED,
     CacheStatus,
     ChatEvent,
     ChatRequest,
@@ -55,19 +56,33 @@ Flights = SingleFlight[Logged]
 
 
 class Replay:
-    """A stored answer as the events that it once was."""
+    """A stored answer as the events that it once was; `remote`: of another server's model."""
 
-    def __init__(self, hit: Hit) -> None:
-        self.events = tuple(_replayed(hit))
+    def __init__(self, hit: Hit, *, remote: bool = False) -> None:
+        self.events = tuple(_replayed(hit, remote))
 
 
 class Pending:
-    """An answer that the model has to give. `stop` may be called by any thread, at any time."""
+    """An answer that the model has to give. `stop` may be called by any thread, at any time.
 
-    def __init__(self, request: ChatRequest, query: CacheQuery, miss: Miss) -> None:
+    `remote`: it is another server's model; `once`: it would answer otherwise if asked again, so
+    that this answer is neither shared nor stored.
+    """
+
+    def __init__(
+        self,
+        request: ChatRequest,
+        query: CacheQuery,
+        miss: Miss,
+        *,
+        remote: bool = False,
+        once: bool = False,
+    ) -> None:
         self.request = request
         self.query = query
         self.miss = miss
+        self.remote = remote
+        self._once = once
         self.stopped = False
         self._lock = threading.Lock()
         self._seat: Seat[Logged] | None = None
@@ -107,7 +122,7 @@ class Pending:
         """
         control, material = self.request.cache, make_key(self.query)[1]
         anew, usual = ((material, self.query.max_tokens, no_cache) for no_cache in (True, False))
-        keep = not control.no_store and (control.ttl_s is None or control.ttl_s > 0)
+        keep = not (self._once or control.no_store) and (control.ttl_s is None or control.ttl_s > 0)
         key, also = (anew, ()) if control.no_cache else (usual, (anew,))
         try:
             seat = flights.join(key, ring, also=also, keep=keep)
@@ -175,7 +190,7 @@ class Reader:
             case QwenUIError():
                 raise logged.with_traceback(None)  # one error for many: not a trace of each
             case Hit():
-                events = _replayed(logged)
+                events = _replayed(logged, self._pending.remote)
                 self._count(events[-2])
                 yield from events
             case Miss():
@@ -249,7 +264,7 @@ class _Bell:
             self._ringing = False  # before the reader looks
 
 
-def _replayed(hit: Hit) -> list[ChatEvent]:
+def _replayed(hit: Hit, remote: bool) -> list[ChatEvent]:
     answer = hit.entry.answer
     status = CacheStatus(
         key=str(hit.key),
@@ -257,6 +272,7 @@ def _replayed(hit: Hit) -> list[ChatEvent]:
         tier=hit.tier.value,
         ttl_s=hit.ttl_s,
         age_s=hit.age_s,
+        detail=RECORDED if remote else "",
         lookup_s=hit.lookup_s,
         match=hit.match,
         asked=hit.question,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, CliApp, SettingsConfigDict, SettingsError
 
 if TYPE_CHECKING:
@@ -34,7 +34,8 @@ class Settings(BaseSettings):
     # the model
     model: str = Field(
         "auto",
-        description="hub id or folder of a Qwen3-VL model, demo, demo-thinking, or auto: "
+        description="hub id or folder of a Qwen3-VL model, openai:URL#NAME for one that another "
+        "server has, demo, demo-thinking, or auto: "
         "Qwen3-VL-4B-Instruct where a CUDA device and the weights are at hand, else demo",
     )
     models: str = Field(
@@ -59,6 +60,15 @@ class Settings(BaseSettings):
     max_tokens: int = Field(2048, ge=1, description="longest answer, in tokens")
     keep_loaded: int = Field(1, ge=1, description="models kept in memory side by side")
     max_queue: int = Field(32, ge=1, description="questions that may wait for a model")
+
+    remote_keys: SecretStr = Field(
+        SecretStr(""),
+        description="API keys of servers named in --model and --models: HOST=KEY or "
+        "HOST:PORT=KEY, separated by commas; better set as a variable, since flags can be seen",
+    )
+    remote_timeout_s: float = Field(
+        120, gt=0, description="seconds another server may take until the first word"
+    )
 
     # the cache
     cache_dir: Path = Field(

@@ -123,6 +123,8 @@ class ChatRequest:
     visitor: Visitor = Visitor()
 
 
+RECORDED = "recorded"  # CacheStatus.detail of a hit that is another server's answer
+
 # --- the events of one answer, in the order in which they come -------------------------------
 
 
@@ -133,7 +135,8 @@ class CacheStatus:
     A hit has `hit`, `match`, `tier`, `age_s` and `ttl_s`; anything else has `fwd`. An equivalent
     hit has `asked`, the question that its answer was given to. After a miss a second one may follow
     with `stored` set, as the last event before `Finish`. `similar` questions come with a miss:
-    answers to *them* are kept, and asking one of them in this one's place shows it.
+    answers to *them* are kept, and asking one of them in this one's place shows it. `detail` says
+    why there was no hit; of a hit it is RECORDED where a model that is not ours has answered.
     """
 
     key: str
@@ -165,7 +168,7 @@ class CacheStatus:
             fields.append(f"ttl={int(self.ttl_s)}")
         fields.append(f'key="{self.key}"')
         if self.tier or self.detail:
-            fields.append(f"detail={self.tier or self.detail}")
+            fields.append(f"detail={self.detail or self.tier}")
         if self.match:
             fields.append(f"match={self.match}")
         return "; ".join(fields)

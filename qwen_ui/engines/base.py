@@ -64,6 +64,11 @@ class EngineSpec:
     remote: bool = False  # another server's model: its answers may change without our knowing
     sampling: Sampling = Sampling()
 
+    def repeats(self, sampling: Sampling) -> bool:
+        """Whether asking again gives the same answer, as far as we can know: only our own sampler
+        is sure to draw the same tokens from the same seed."""
+        return not self.remote or sampling.temperature == 0
+
     def fingerprint(self) -> str:
         """Hex SHA-256 over all fields that decide an answer."""
         return _fingerprint(self)
@@ -100,6 +105,7 @@ class Completion:
     first_token_s: float
     elapsed_s: float
     busy_s: float
+    cached_tokens: int = 0  # of the prompt, that needed no prefill; 0 also where nobody tells
 
 
 CANCELLED = Completion(FinishReason.CANCELLED, 0, 0, 0.0, 0.0, 0.0)  # before it began
@@ -140,7 +146,7 @@ class Engine(Protocol):
 
     @property
     def waiting(self) -> int:
-        """Jobs that are queued or running, idle ones left out."""
+        """Jobs that a new one has to wait for: queued or running, idle ones left out."""
         ...
 
     def submit(self, request: GenerationRequest, listener: Listener, *, idle: bool = False) -> Job:

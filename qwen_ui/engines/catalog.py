@@ -16,6 +16,7 @@ from qwen_ui.engines.base import Engine, EngineSpec
 from qwen_ui.engines.identity import Placement, resolve_spec, weights_digest
 from qwen_ui.engines.loader import Progress, load_engine
 from qwen_ui.engines.registry import ModelSource
+from qwen_ui.engines.remote import PREFIX, remote_source
 from qwen_ui.errors import ModelFailed
 from qwen_ui.settings import Settings
 
@@ -29,7 +30,10 @@ _HUB_TIMEOUT_S = 10.0
 
 
 def model_sources(settings: Settings) -> list[ModelSource]:
-    """The models of these settings, the default first; the demo models are always offered."""
+    """The models of these settings, the default first; the demo models are always offered.
+
+    Raises errors.ModelFailed for a remote name that is none.
+    """
     names = [choose_default(settings), *settings.models.split(","), *VARIANTS]
     wanted = dict.fromkeys(name.strip() for name in names if name.strip())
     return [_source(name, settings) for name in wanted]
@@ -50,6 +54,8 @@ def choose_default(settings: Settings) -> str:
 
 
 def _source(name: str, settings: Settings) -> ModelSource:
+    if name.startswith(PREFIX):
+        return remote_source(name, settings)
     placement = Placement(
         settings.device,
         settings.dtype,

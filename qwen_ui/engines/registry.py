@@ -210,7 +210,7 @@ def _resolved(slot: _Slot) -> EngineSpec:
 
 
 def _told(spec: EngineSpec) -> str:
-    return f"{spec.device} · {spec.dtype} · {spec.attention}"
+    return " · ".join(filter(None, (spec.device, spec.dtype, spec.attention)))
 
 
 def _shutting_down(name: str) -> ModelFailed:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qwen_ui.types import CacheStatus, FinishReason, Match, Usage
+from qwen_ui.types import RECORDED, CacheStatus, FinishReason, Match, Usage
 from qwen_ui.ui.conversation import Turn, TurnState
 from qwen_ui.ui.i18n import Texts
 from qwen_ui.ui.typed import as_typed
@@ -34,7 +34,10 @@ def _parts(turn: Turn, say: Texts) -> list[str]:
     if turn.running or turn.state is TurnState.FAILED:
         return []
     if turn.cache is not None and turn.cache.hit:
-        parts = [_served(turn.cache, say), duration(turn.cache.lookup_s, say)]
+        parts = [_served(turn.cache, say)]
+        if turn.cache.detail == RECORDED:
+            parts.append(say("badge.recorded"))
+        parts.append(duration(turn.cache.lookup_s, say))
         if turn.usage is not None and turn.usage.saved_s > 0:
             parts.append(say("badge.saved", time=duration(turn.usage.saved_s, say)))
     else:
@@ -69,7 +72,7 @@ def _ending(turn: Turn, say: Texts) -> list[str]:
             return [say("badge.stopped")]
         case FinishReason.LENGTH:
             tokens = turn.usage.completion_tokens if turn.usage else 0
-            return [say("badge.cut", tokens=tokens)]
+            return [say("badge.cut", tokens=tokens) if tokens else say("badge.cut_untold")]
         case FinishReason.CONTEXT:
             return [say("badge.context")]
         case FinishReason.STOP | None:
@@ -78,24 +81,30 @@ def _ending(turn: Turn, say: Texts) -> list[str]:
 
 def _tooltip(turn: Turn, say: Texts) -> str:
     if turn.cache is not None and turn.cache.hit:
-        tier = say(f"badge.tip_{turn.cache.tier}") if turn.cache.tier else ""
-        age = duration(turn.cache.age_s or 0.0, say)
-        told = say("badge.tip_hit", tier=tier, age=age, key=turn.cache.key)
-        if turn.cache.match is not Match.EQUIVALENT:
-            return told
-        return f"{say('badge.tip_equivalent', question=turn.cache.asked)} {told}"
-    usage = turn.usage
-    parts = [] if usage is None else [
-        say(
-            "badge.tip_miss",
-            prompt=usage.prompt_tokens,
-            completion=usage.completion_tokens,
-            first=duration(usage.first_token_s, say),
-        )
-    ]  # fmt: skip
+        return _tooltip_of_hit(turn.cache, say)
+    parts = [] if turn.usage is None else [_counted(turn.usage, say)]
     if turn.cache is not None and turn.cache.fwd == "bypass":
         parts.append(say("badge.tip_bypass"))
     return " ".join([*parts, _kept(turn.stored, say)])
+
+
+def _tooltip_of_hit(cache: CacheStatus, say: Texts) -> str:
+    parts = []
+    if cache.match is Match.EQUIVALENT:
+        parts.append(say("badge.tip_equivalent", question=cache.asked))
+    if cache.detail == RECORDED:
+        parts.append(say("badge.tip_recorded"))
+    tier = say(f"badge.tip_{cache.tier}") if cache.tier else ""
+    age = duration(cache.age_s or 0.0, say)
+    return " ".join([*parts, say("badge.tip_hit", tier=tier, age=age, key=cache.key)])
+
+
+def _counted(usage: Usage, say: Texts) -> str:
+    first = duration(usage.first_token_s, say)
+    if not usage.completion_tokens:
+        return say("badge.tip_miss_untold", first=first)
+    prompt, completion = usage.prompt_tokens, usage.completion_tokens
+    return say("badge.tip_miss", prompt=prompt, completion=completion, first=first)
 
 
 def _kept(stored: CacheStatus | None, say: Texts) -> str:

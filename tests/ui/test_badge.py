@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from qwen_ui.errors import OutOfMemory
-from qwen_ui.types import CacheStatus, FinishReason, Match, Usage
+from qwen_ui.types import RECORDED, CacheStatus, FinishReason, Match, Usage
 from qwen_ui.ui.badge import badge, duration
 from qwen_ui.ui.conversation import Turn, TurnState
 from qwen_ui.ui.i18n import Texts, texts
@@ -50,6 +50,25 @@ def test_a_hit_says_how_fast_and_what_it_saved() -> None:
 def test_the_tooltip_of_a_hit_has_tier_age_and_key() -> None:
     assert tip(HIT) == "From the cache (memory), 2 min old. Key qwen3vl:m:1:2"
     assert tip(HIT, ZH) == "来自缓存（内存），2 分钟前的回答。键 qwen3vl:m:1:2"
+
+
+def test_another_servers_answer_is_called_recorded() -> None:
+    for turn in (HIT, equivalent("What's this")):
+        assert turn.cache is not None
+        recorded = replace(turn, cache=replace(turn.cache, detail=RECORDED))
+        assert " · recorded · 3 ms" in shown(recorded)
+        assert " · 录存的回答 · " in shown(recorded, ZH)
+        assert "another server" in tip(recorded)
+        assert "另一台服务器" in tip(recorded, ZH)
+        assert "recorded" not in shown(turn) + tip(turn)
+
+
+def test_tokens_that_nobody_counted_are_not_told() -> None:
+    usage = Usage(0, 0, 0.1, 3.1, 3.0)
+    assert shown(replace(MISS, usage=usage)) == "3.1 s"
+    assert tip(replace(MISS, usage=usage)).startswith("Computed now, first words after 100 ms;")
+    cut = replace(MISS, usage=usage, finish=FinishReason.LENGTH)
+    assert shown(cut) == "3.1 s · cut at the longest length"
 
 
 def test_an_equivalent_hit_says_what_its_answer_was_given_to() -> None:

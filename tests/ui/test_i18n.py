@@ -43,6 +43,17 @@ EXAMPLES = [
     errors.OutOfMemory(),
     errors.ShuttingDown(),
     errors.GenerationFailed("it broke"),
+    errors.RemoteContextTooLong(),
+    errors.RemoteTooBig(),
+    errors.RemoteFailed(reason="it broke"),
+    errors.RemoteDown(model="m"),
+    errors.RemoteBusy(),
+    errors.RemoteSlow(seconds=30),
+    errors.RemoteCut(),
+    errors.RemoteRefused(model="m"),
+    errors.RemoteLacksModel(model="m"),
+    errors.RemoteChanged(model="m"),
+    errors.RemoteFiltered(),
 ]
 
 
