@@ -82,10 +82,31 @@
     return ours;
   };
 
+  // What is beside the chat is drawn anew as a whole: who came to a button there by the keyboard
+  // finds it again, or is back in the box.
+  let reached = null;
+  document.addEventListener("focusin", ({target}) => {
+    reached = target.matches("#told button:focus-visible") ? target : null;
+  });
+  const refocus = () => {
+    if (!reached || reached.isConnected || document.activeElement !== document.body) return;
+    const same = document.querySelector(`#told button[value="${CSS.escape(reached.value)}"]`);
+    (same ?? document.querySelector("#box textarea"))?.focus();
+  };
+
+  // What comes up above the box is not to cover the end of the chat.
+  const uncover = () => {
+    const chat = document.querySelector("#chat .bubble-wrap");
+    if (chat && chat.scrollHeight - chat.scrollTop - chat.clientHeight < 120) {
+      chat.scrollTop = chat.scrollHeight;
+    }
+  };
+
   // What the server tells beside the chat: an order is obeyed once, a ticket begins an answer.
   let obeyed = "";
   let ticket = 0;
   const heed = (told, box) => {
+    setTimeout(() => { refocus(); uncover(); }, 0);
     const page = new DOMParser().parseFromString(told, "text/html");
     const {order = "", ticket: latest} = page.querySelector(".told").dataset;
     const fresh = order !== "" && order !== obeyed;
