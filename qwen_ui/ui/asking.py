@@ -1,6 +1,6 @@
 """How a question becomes the last turn of a conversation: answered from the cache, or with a run.
 
-The methods of Asker are called one at a time in a session (see Session.asking), by threads only.
+Threads only; all but `explain` is called under Session.asking.
 """
 
 from __future__ import annotations

@@ -178,7 +178,7 @@ async def test_why_names_the_nearest_wording_that_was_kept_before(
 async def test_why_the_first_answer_of_all_was_a_miss(page: Visitor) -> None:
     await page.ask("hello")
     (turn,) = page.session.conversation.turns
-    wanted = "Not cached: no answer about this picture or by this model was kept yet."
+    wanted = "Not cached: no answer about this picture or by this model was kept then."
     assert page.why(turn.id).endswith(wanted)
 
 
