@@ -10,7 +10,7 @@ import logging
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from pathlib import Path
-from typing import TypedDict
+from typing import Any, TypedDict
 from weakref import WeakValueDictionary
 
 import gradio as gr
@@ -50,10 +50,17 @@ class ChatHandlers:
         self._settings = settings
         self._sessions: WeakValueDictionary[str, Session] = WeakValueDictionary()
 
-    def prepare(self, box: BoxValue, session: Session, request: gr.Request) -> str:
-        """Open dropped files before they are sent; the box drops those that are refused."""
+    def prepare(self, box: BoxValue, session: Session, request: gr.Request) -> str | dict[str, Any]:
+        """Open dropped files before they are sent; the box drops those that are refused.
+
+        Tells nothing where it has nothing to tell: it may arrive after the answer to a question
+        that was sent meanwhile, and what that one told is to stay.
+        """
         say = texts_for(request)
         _, refused, sentences = self._open_all(box["files"], say)
+        if not refused and session.notice is None:
+            nothing: dict[str, Any] = gr.skip()
+            return nothing
         session.tell(Notice(sentences, refused) if refused else None)
         return parts.told(session, say)
 

@@ -56,7 +56,9 @@ class Visitor:
 
     def drop(self, *files: Path) -> None:
         box = BoxValue(text="typed", files=[str(file) for file in files])
-        self.told = self.handlers.prepare(box, self.session, self.request)
+        told = self.handlers.prepare(box, self.session, self.request)
+        if isinstance(told, str):
+            self.told = told
 
     def edit(self, number: int) -> BoxValue:
         box, self.told = self.handlers.edit(number, self.session, self.request)

@@ -8,13 +8,14 @@ from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
 
+import gradio as gr
 import pytest
 
 from qwen_ui.engines.base import GenerationRequest
 from qwen_ui.errors import OutOfMemory
 from qwen_ui.ui import parts
 from qwen_ui.ui.conversation import TurnState
-from qwen_ui.ui.handlers import ChatHandlers
+from qwen_ui.ui.handlers import BoxValue, ChatHandlers
 from qwen_ui.ui.i18n import texts
 from qwen_ui.ui.session import Session
 from tests.pictures import photo, png, saved
@@ -224,6 +225,13 @@ async def test_a_broken_picture_is_refused_when_it_is_dropped(
     page.drop(red)
     assert page.notice == ""
     assert page.order is None
+
+
+async def test_a_sound_picture_tells_nothing_that_could_come_after_the_answer(
+    page: Visitor, red: Path
+) -> None:
+    box = BoxValue(text="", files=[str(red)])
+    assert page.handlers.prepare(box, page.session, page.request) == gr.skip()
 
 
 async def test_a_broken_picture_that_is_sent_at_once_is_given_back_without_it(
