@@ -80,7 +80,10 @@ class ResponseCache:
         self._stats.took("lookup", took)
         if isinstance(found, str):
             self._stats.add(misses=1)
-            similar = self._similar.suggest(key.scope, query, self._now())
+            now = self._now()
+            if found == "absent" and self._similar.expired(key.scope, query, now):
+                found = "expired"
+            similar = self._similar.suggest(key.scope, query, now)
             return Miss(key, took, found, self._store.generation(), similar)
         self._count_hit(found, took)
         return self._hit(key, found, took)
@@ -176,9 +179,10 @@ class ResponseCache:
         all and changes nothing."""
         return count_stale(self._store, model, fingerprint)
 
-    def explain(self, query: CacheQuery) -> Explanation | None:
-        """Why this query misses: the nearest entry and what is different. Reads many entries."""
-        return explain(query, self._store, self._now(), serves)
+    def explain(self, query: CacheQuery, before: float | None = None) -> Explanation | None:
+        """Why this query misses, or missed `before` (seconds since the epoch): the nearest entry
+        and what is different. Reads many entries."""
+        return explain(query, self._store, self._now(), serves, before)
 
     def holds(self, query: CacheQuery, answer: Answer) -> bool:
         """Whether this very answer would be served to this very query now. Not counted."""

@@ -35,6 +35,7 @@ class Field(StrEnum):
     PICTURES = "pictures"  # other pixels, or another number of pictures
     ORDER = "order"  # the same parts, arranged in another way
     QUESTION = "question"
+    EXPIRED = "expired"  # the same request, but its answer's time is up
     MAX_TOKENS = "max_tokens"  # the same request, but its answer has another length
     NOTHING = "nothing"  # by now it would be a hit
 
@@ -68,12 +69,14 @@ def explain(
     store: TieredStore,
     now: float,
     serves: Callable[[CacheEntry, int], bool],
+    before: float | None = None,
 ) -> Explanation | None:
     """The nearest entry and what is different; None where nothing kept is near at all.
 
-    Entries of another namespace are not looked at: who asked them is nobody else's business.
+    Entries of another namespace are not looked at: who asked them is nobody else's business. With
+    `before` neither are those of after that moment, when a lookup could not have found them.
     """
-    near = list(_near(query, store))
+    near = [k for k in _near(query, store) if before is None or k.entry.created_at <= before]
     if not near:
         return None
     best = min(near, key=lambda kept: _distance(query, kept))
@@ -81,7 +84,7 @@ def explain(
     if best.query is None:
         kept = version_of(best.entry.material)
         return Explanation(Field.VERSION, VERSION, kept, best.name, age_s, len(near))
-    field, *also = best.differs or [_of_equals(query, best.entry, serves)]
+    field, *also = best.differs or [_of_equals(query, best.entry, now, serves)]
     asked, kept = _words(field, query, best)
     return Explanation(field, asked, kept, best.name, age_s, len(near), tuple(also))
 
@@ -127,15 +130,17 @@ def _distance(query: CacheQuery, kept: _Kept) -> tuple[float, ...]:
 
 
 def _of_equals(
-    query: CacheQuery, entry: CacheEntry, serves: Callable[[CacheEntry, int], bool]
+    query: CacheQuery, entry: CacheEntry, now: float, serves: Callable[[CacheEntry, int], bool]
 ) -> Field:
+    if entry.expires_at <= now:
+        return Field.EXPIRED
     return Field.NOTHING if serves(entry, query.max_tokens) else Field.MAX_TOKENS
 
 
 def _words(field: Field, query: CacheQuery, kept: _Kept) -> tuple[str, str]:
     assert kept.query is not None
     match field:
-        case Field.NOTHING:
+        case Field.NOTHING | Field.EXPIRED:
             return "", ""
         case Field.MAX_TOKENS:
             answer = kept.entry.answer

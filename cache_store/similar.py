@@ -63,6 +63,17 @@ class SimilarQuestions:
                 offered[known.question] = Suggestion(known.question, age_s, known.name)
         return tuple(offered.values())
 
+    def expired(self, scope: str, query: CacheQuery, now: float) -> bool:
+        """Whether this very question had an answer whose time is up, as far as is remembered here:
+        to a store it looks as if there had never been one."""
+        question = question_of(query)
+        with self._lock:
+            kept = self._scopes.get(scope)
+            if kept is None or question is None:
+                return False
+            near = kept.nearest(signature(question))
+        return any(known.question == question and known.expires_at <= now for known in near)
+
     def add(self, scope: str, name: str, query: CacheQuery, entry: CacheEntry) -> None:
         """Index an entry that was just stored; returns at once."""
         question = question_of(query)

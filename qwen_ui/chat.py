@@ -38,10 +38,13 @@ from qwen_ui.settings import Settings
 from qwen_ui.types import (
     CacheControl,
     CacheStats,
+    CacheStatus,
     ChatEvent,
     ChatRequest,
     Image,
     Message,
+    MissCause,
+    MissReason,
     ModelInfo,
     Picture,
     SamplingParams,
@@ -149,6 +152,21 @@ class ChatService:
             reader.close()
             self._reading.discard(pending)
             self._audits.resume()
+
+    def explain(self, request: ChatRequest, missed: CacheStatus, at: float) -> MissReason:
+        """Why a request missed, `at` seconds since the epoch; `missed` is what it was told then.
+
+        Tells of no answer that its visitor could not have been served. Reads some hundred entries,
+        so not for the event loop. Raises errors.UnknownModel, errors.ModelFailed.
+        """
+        if missed.detail != MissCause.ABSENT:
+            return MissReason(MissCause(missed.detail))
+        query = self._query(request, self._registry.spec(request.model))
+        found = self._cache.explain(query, at)
+        if found is None:
+            return MissReason(MissCause.ABSENT)
+        also = tuple(MissCause(field) for field in found.also)
+        return MissReason(MissCause(found.field), found.asked, found.kept, found.age_s, also)
 
     # --- around it -----------------------------------------------------------------------------
 

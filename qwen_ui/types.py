@@ -23,6 +23,8 @@ __all__ = [
     "Image",
     "Match",
     "Message",
+    "MissCause",
+    "MissReason",
     "ModelInfo",
     "ModelState",
     "ModelStatus",
@@ -172,6 +174,40 @@ class CacheStatus:
         if self.match:
             fields.append(f"match={self.match}")
         return "; ".join(fields)
+
+
+class MissCause(StrEnum):
+    """Why a request was not a hit: what stood in the way of its own answer, or the first field in
+    which the nearest kept one differs (the fields of `cache_store.explain`)."""
+
+    ABSENT = "absent"  # nothing was kept that is near
+    EXPIRED = "expired"
+    MAX_TOKENS = "max_tokens"  # the kept answer has another length
+    CORRUPT = "corrupt"  # it was damaged
+    MISMATCH = "mismatch"  # it was stored under the name of another one
+    VERSION = "version"
+    MODEL = "model"
+    ENGINE = "engine"
+    SAMPLING = "sampling"
+    HISTORY = "history"
+    PICTURES = "pictures"
+    ORDER = "order"
+    QUESTION = "question"
+    NOTHING = "nothing"  # by now it would be a hit
+
+
+@dataclass(frozen=True, slots=True)
+class MissReason:
+    """`asked` and `kept` are the two values of what differs, `also` what differs besides it.
+
+    `age_s` is the age of the nearest answer; None where it is not known.
+    """
+
+    cause: MissCause
+    asked: str = ""
+    kept: str = ""
+    age_s: float | None = None
+    also: tuple[MissCause, ...] = ()
 
 
 class ModelState(StrEnum):

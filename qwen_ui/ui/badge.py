@@ -8,15 +8,15 @@ from qwen_ui.ui.i18n import Texts
 from qwen_ui.ui.typed import as_typed
 
 
-def badge(turn: Turn, say: Texts) -> str:
-    """HTML of the badge; empty while the answer runs."""
+def badge(turn: Turn, say: Texts, *, last: bool = False) -> str:
+    """HTML of the badge; empty while the answer runs. What may be asked anew is the last turn."""
     parts = _parts(turn, say)
     if not parts:
         return ""
     hit = turn.cache is not None and turn.cache.hit
     kind = "hit" if hit else turn.state.value
     tip, line = as_typed(_tooltip(turn, say)), as_typed(" · ".join(parts))
-    return f'<div class="badge {kind}" title="{tip}">{line}</div>'
+    return f'<div class="badge {kind}" title="{tip}">{line}{_action(turn, say, last)}</div>'
 
 
 def duration(seconds: float, say: Texts) -> str:
@@ -28,6 +28,22 @@ def duration(seconds: float, say: Texts) -> str:
     if seconds < 5400:
         return say("badge.minutes", value=round(seconds / 60))
     return say("badge.hours", value=round(seconds / 3600))
+
+
+def _action(turn: Turn, say: Texts, last: bool) -> str:
+    """What can be done about it; `page.js` knows the buttons by their class, since Gradio removes
+    attributes that HTML itself does not name."""
+    if turn.cache is None:
+        return ""
+    if last and turn.cache.match is Match.EQUIVALENT:
+        return _button("ask-model", say("badge.ask_model"))
+    if turn.missed and turn.state is TurnState.DONE and turn.why is None:
+        return _button("why", say("badge.why"), turn.id)
+    return ""
+
+
+def _button(kind: str, label: str, value: int | str = "") -> str:
+    return f' · <button type="button" class="{kind}" value="{value}">{as_typed(label)}</button>'
 
 
 def _parts(turn: Turn, say: Texts) -> list[str]:

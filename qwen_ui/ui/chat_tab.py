@@ -23,6 +23,7 @@ _SEND = "(box, model, session) => [window.qwen_ui.send(box), model, session]"
 _EMPTY = "() => window.qwen_ui.empty()"
 _FILES = "(box) => window.qwen_ui.files(box)"
 _HEED = "(told, box) => window.qwen_ui.heed(told, box)"
+_PRESSED = "(value, session) => [window.qwen_ui.pressed, session]"
 _EDITED = "(number, session) => [window.qwen_ui.edited, session]"
 
 
@@ -37,6 +38,10 @@ class ChatTab:
     files: gr.Textbox  # the paths in the box: changes when a file comes or goes, not with the text
     ticket: gr.Number  # changes when there is an answer to stream
     empty: gr.Button
+    pressed: gr.Textbox  # the value of the button that was pressed
+    suggested: gr.Button
+    explain: gr.Button
+    ask_model: gr.Button
     edited: gr.Number
     edit: gr.Button
     cancel_edit: gr.Button
@@ -84,6 +89,10 @@ def build_chat(label: gr.I18n, below: gr.HTML) -> ChatTab:
         gr.Textbox(elem_id="files", **hidden),
         gr.Number(0, elem_id="ticket", **hidden),
         gr.Button(elem_id="empty-box", visible="hidden"),
+        gr.Textbox(elem_id="pressed", **hidden),
+        gr.Button(elem_id="ask-suggested", visible="hidden"),
+        gr.Button(elem_id="explain-miss", visible="hidden"),
+        gr.Button(elem_id="ask-model", visible="hidden"),
         gr.Number(-1, elem_id="edited", **hidden),
         gr.Button(elem_id="edit-question", visible="hidden"),
         gr.Button(elem_id="cancel-edit", visible="hidden"),
@@ -99,7 +108,11 @@ def connect_chat(
 
     tab.box.submit(handlers.ask, [tab.box, model, tab.session], shown, js=_SEND, **many)
     tab.empty.click(None, None, tab.box, js=_EMPTY, **AT_ONCE)
-    tab.chat.retry(handlers.retry, [model, tab.session], shown, **many)
+    asks_again = [tab.chat.retry, tab.ask_model.click]
+    gr.on(asks_again, handlers.retry, [model, tab.session], shown, **many)
+    pressed: dict[str, Any] = {"inputs": [tab.pressed, tab.session], "js": _PRESSED, **AT_ONCE}
+    tab.suggested.click(handlers.suggested, outputs=shown, **pressed)
+    tab.explain.click(handlers.explain, outputs=shown, **pressed)
     tab.told.change(None, [tab.told, tab.box], [tab.box, tab.ticket], js=_HEED, **many)
     tab.ticket.change(
         handlers.stream,

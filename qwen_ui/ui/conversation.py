@@ -13,8 +13,10 @@ from qwen_ui.types import (
     Finish,
     FinishReason,
     Message,
+    MissReason,
     ModelStatus,
     Picture,
+    Suggestion,
     TextDelta,
     ThoughtDelta,
     Usage,
@@ -41,7 +43,8 @@ class Turn:
 
     `cache` and `stored` are the first and the last CacheStatus; `thought_s` the seconds from the
     first thought to the first word of the answer. `repeats`: the id of the earlier turn that asked
-    the same (see Conversation.asked_before).
+    the same (see Conversation.asked_before). `asked_at` is in seconds since the epoch; `why` is
+    there once somebody asked why it was a miss.
     """
 
     id: int
@@ -60,10 +63,23 @@ class Turn:
     usage: Usage | None = None
     finish: FinishReason | None = None
     error: QwenUIError | None = None
+    asked_at: float = 0.0
+    why: MissReason | None = None
 
     @property
     def running(self) -> bool:
         return self.state in RUNNING
+
+    @property
+    def missed(self) -> bool:
+        """The cache was asked and had no answer, and nobody else was getting it just then."""
+        return self.cache is not None and self.cache.fwd == "miss" and not self.cache.collapsed
+
+    @property
+    def suggestions(self) -> tuple[Suggestion, ...]:
+        """Similar questions to ask in this one's place. A repeated question has none: it was asked
+        with another history than the one it stands in."""
+        return () if self.cache is None or self.repeats is not None else self.cache.similar
 
     def heard(self, event: ChatEvent, now: float) -> Turn:
         """The turn after one more event; `now` in seconds of any steady clock."""
@@ -131,6 +147,10 @@ class Conversation:
 
     def turn(self, id: int) -> Turn | None:
         return next((turn for turn in self.turns if turn.id == id), None)
+
+    @property
+    def last(self) -> Turn | None:
+        return self.turns[-1] if self.turns else None
 
     def asked_before(self, turn: Turn) -> Turn | None:
         """The earlier turn that asked the same: the same text, about the same pictures.

@@ -1,6 +1,6 @@
 """What happens when a visitor asks, stops, retries, edits. No components here, only values.
 
-`ask`, `retry` and `stop` run outside Gradio's queue, so that neither a hit nor Stop ever waits
+Everything but `stream` runs outside Gradio's queue, so that neither a hit nor Stop ever waits
 behind a model; `stream` is the one queued event, and only a miss leads to it.
 """
 
@@ -9,20 +9,18 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import replace
 from pathlib import Path
-from typing import TypedDict
+from typing import Any, TypedDict
 from weakref import WeakValueDictionary
 
 import gradio as gr
 
 from qwen_ui.chat import ChatService
 from qwen_ui.errors import BadRequest, GenerationFailed, PictureGone, QwenUIError
-from qwen_ui.runs import Replay
 from qwen_ui.settings import Settings
-from qwen_ui.types import CacheControl, Picture, Visitor
+from qwen_ui.types import Picture, Visitor
 from qwen_ui.ui import parts
-from qwen_ui.ui.conversation import Conversation, Turn, TurnState
+from qwen_ui.ui.asking import Asker
 from qwen_ui.ui.i18n import Texts, texts_for
 from qwen_ui.ui.pacing import paced
 from qwen_ui.ui.session import Notice, Session
@@ -52,10 +50,17 @@ class ChatHandlers:
         self._settings = settings
         self._sessions: WeakValueDictionary[str, Session] = WeakValueDictionary()
 
-    def prepare(self, box: BoxValue, session: Session, request: gr.Request) -> str:
-        """Open dropped files before they are sent; the box drops those that are refused."""
+    def prepare(self, box: BoxValue, session: Session, request: gr.Request) -> str | dict[str, Any]:
+        """Open dropped files before they are sent; the box drops those that are refused.
+
+        Tells nothing where it has nothing to tell: it may arrive after the answer to a question
+        that was sent meanwhile, and what that one told is to stay.
+        """
         say = texts_for(request)
         _, refused, sentences = self._open_all(box["files"], say)
+        if not refused and session.notice is None:
+            nothing: dict[str, Any] = gr.skip()
+            return nothing
         session.tell(Notice(sentences, refused) if refused else None)
         return parts.told(session, say)
 
@@ -66,7 +71,7 @@ class ChatHandlers:
             pictures, refused, sentences = self._open_all(box["files"], say)
             try:
                 if not refused:
-                    self._ask(session, box["text"], pictures, model)
+                    self._asker(session, request).ask(box["text"], pictures, model)
             except BadRequest as error:
                 sentences = (*sentences, say.error(error))
             if sentences:
@@ -75,16 +80,28 @@ class ChatHandlers:
 
     def retry(self, model: str, session: Session, request: gr.Request) -> Shown:
         """Ask the last question again; an answer that came is not taken from the cache."""
+        with session.asking:
+            self._asker(session, request).again(model)
+            return self.shown(session, texts_for(request))
+
+    def suggested(self, name: str, session: Session, request: gr.Request) -> Shown:
+        """Ask a suggested question in the place of the last one."""
         say = texts_for(request)
         with session.asking:
-            session.stop()
-            conversation = session.conversation
-            if conversation.turns:
-                last = conversation.turns[-1]
-                again = CacheControl(no_cache=last.state is TurnState.DONE)
-                turn = Turn(session.next_id(), model, last.text, last.pictures, last.repeats)
-                self._look_up(session, conversation.before(last.id), turn, again)
+            try:
+                self._asker(session, request).instead(name)
+            except BadRequest as error:
+                session.tell(Notice((say.error(error),)))
             return self.shown(session, say)
+
+    def explain(self, id: str, session: Session, request: gr.Request) -> Shown:
+        """Say under an answer why it was not in the cache. Not under `asking`: it may take long."""
+        say = texts_for(request)
+        try:
+            self._asker(session, request).explain(int(id) if id.isdecimal() else 0)
+        except QwenUIError as error:
+            session.tell(Notice((say.error(error),)))
+        return self.shown(session, say)
 
     async def stream(self, session: Session, request: gr.Request) -> AsyncGenerator[Shown]:
         """The running answer as chat views; closing the stream stops the model."""
@@ -141,49 +158,17 @@ class ChatHandlers:
         view = messages(session.conversation, say, self._read_pixels)
         return view, parts.told(session, say)
 
+    def _asker(self, session: Session, request: gr.Request) -> Asker:
+        """Who asks: by Gradio's login where there is one, and the open page."""
+        user = f"login:{request.username}" if request.username else None
+        return Asker(self._service, session, Visitor(user=user, session=session.id))
+
     def _read_pixels(self, model: str) -> int:
         """How many pixels of a picture this model reads."""
         for info in self._service.models():
             if info.name == model and info.max_pixels:
                 return info.max_pixels
         return self._settings.max_pixels
-
-    def _ask(self, session: Session, text: str, pictures: tuple[Picture, ...], model: str) -> None:
-        base, editing = session.conversation, session.editing
-        if editing is not None:
-            _, edited = editing
-            base, pictures = base.before(edited.id), edited.pictures + pictures
-        turn = Turn(session.next_id(), model, text, pictures)
-        first = base.asked_before(turn)
-        if first is not None:
-            turn = replace(turn, repeats=first.id)
-        self._look_up(session, base, turn, CacheControl())
-
-    def _look_up(
-        self, session: Session, base: Conversation, turn: Turn, control: CacheControl
-    ) -> None:
-        """Raises errors.BadRequest, before anything changed; other errors become the answer."""
-        self._service.open(
-            [turn.question()], model=turn.model
-        )  # before a running answer is stopped
-        session.stop()
-        stopped = [session.conversation.turn(old.id) or old for old in base.turns]
-        base = Conversation(tuple(stopped))
-        try:
-            asked = base.request(turn)
-            request = self._service.open(
-                asked, model=turn.model, cache=control, visitor=Visitor(session=session.id)
-            )
-            found = self._service.lookup(request)
-        except QwenUIError as error:
-            session.show(base.with_turn(turn.failed(error)))
-            return
-        if isinstance(found, Replay):
-            for event in found.events:
-                turn = turn.heard(event, 0.0)
-            session.show(base.with_turn(turn))
-        else:
-            session.show(base.with_turn(turn), found)
 
     def _open_all(
         self, files: list[str], say: Texts

@@ -1,7 +1,7 @@
 // What the page does in the browser beyond Gradio: copying plain text, editing, the panel.
 (() => {
   const ASKED = '<div class="asked">';
-  const BADGE = /\n*<div class="(badge|waiting|failure)[^]*?<\/div>/g;
+  const BADGE = /\n*<div class="(badge|waiting|failure|why)[^]*?<\/div>/g;
 
   // A question is copied as typed, an answer without its badge.
   const plain = (text) => {
@@ -29,12 +29,21 @@
       const row = button.closest(".message-buttons-right").previousElementSibling;
       window.qwen_ui.edited = rows.indexOf(row);
       press("edit-question");
-    } else if (button.classList.contains("cancel-edit")) {
-      press("cancel-edit");
+    } else if (event_of(button)) {
+      window.qwen_ui.pressed = button.value;
+      press(event_of(button));
     } else if (button.id === "panel-button") {
       toggle_panel();
     }
   };
+  // Buttons in what the server wrote, by their class: what they press, with their value.
+  const EVENTS = {
+    "cancel-edit": "cancel-edit",
+    "ask-model": "ask-model",
+    suggestion: "ask-suggested",
+    why: "explain-miss",
+  };
+  const event_of = (button) => EVENTS[[...button.classList].find((name) => name in EVENTS)];
   const is_pencil = (button) => button.querySelector("svg") && !button.matches("[aria-label*=opy]");
   document.addEventListener("click", on_click, true);
 
@@ -73,10 +82,31 @@
     return ours;
   };
 
+  // What is beside the chat is drawn anew as a whole: who came to a button there by the keyboard
+  // finds it again, or is back in the box.
+  let reached = null;
+  document.addEventListener("focusin", ({target}) => {
+    reached = target.matches("#told button:focus-visible") ? target : null;
+  });
+  const refocus = () => {
+    if (!reached || reached.isConnected || document.activeElement !== document.body) return;
+    const same = document.querySelector(`#told button[value="${CSS.escape(reached.value)}"]`);
+    (same ?? document.querySelector("#box textarea"))?.focus();
+  };
+
+  // What comes up above the box is not to cover the end of the chat.
+  const uncover = () => {
+    const chat = document.querySelector("#chat .bubble-wrap");
+    if (chat && chat.scrollHeight - chat.scrollTop - chat.clientHeight < 120) {
+      chat.scrollTop = chat.scrollHeight;
+    }
+  };
+
   // What the server tells beside the chat: an order is obeyed once, a ticket begins an answer.
   let obeyed = "";
   let ticket = 0;
   const heed = (told, box) => {
+    setTimeout(() => { refocus(); uncover(); }, 0);
     const page = new DOMParser().parseFromString(told, "text/html");
     const {order = "", ticket: latest} = page.querySelector(".told").dataset;
     const fresh = order !== "" && order !== obeyed;
@@ -98,6 +128,7 @@
 
   window.qwen_ui = {
     edited: -1,
+    pressed: "",
     watching: () => panel_is_open() && !document.hidden,
     files,
     send,

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from qwen_ui.types import ModelInfo, ModelState
+from qwen_ui.types import ModelInfo, ModelState, Suggestion
+from qwen_ui.ui.badge import duration
+from qwen_ui.ui.conversation import Turn
 from qwen_ui.ui.i18n import Texts
 from qwen_ui.ui.session import Notice, Session
 from qwen_ui.ui.typed import as_typed
@@ -19,6 +21,7 @@ AT_ONCE: dict[str, Any] = {
     "show_progress_on": [],
     "api_visibility": "private",
 }
+_ABOUT = ("similar.asked", "similar.asked_picture", "similar.asked_pictures")  # by pictures
 REAL_MODEL = "python app.py --model Qwen/Qwen3-VL-4B-Instruct"
 
 
@@ -27,7 +30,8 @@ def told(session: Session, say: Texts) -> str:
     about 3 ms. `page.js` reads the attributes, `style.css` shows Stop while `data-busy` is there.
     """
     said = session.notice
-    shown = (notice(*said.sentences) if said else "") + banner(session, say)
+    shown = notice(*said.sentences) if said else ""
+    shown += banner(session, say) or suggestions(session.conversation.last, say)
     order = f' data-order="{as_typed(_order(said))}"' if said else ""
     busy = " data-busy" if session.busy else ""
     return f'<div class="told" data-ticket="{session.ticket}"{busy}{order}>{shown}</div>'
@@ -58,6 +62,26 @@ def banner(session: Session, say: Texts) -> str:
         f'<div class="editing" role="status"><span>{as_typed(told)}</span>{kept}'
         f'<button type="button" class="cancel-edit" title="{cancel}" aria-label="{cancel}">✕'
         "</button></div>"
+    )
+
+
+def suggestions(turn: Turn | None, say: Texts) -> str:
+    """Questions like this one that were asked before: a click asks one in its place."""
+    if turn is None or not turn.suggestions:
+        return ""
+    about = say(_ABOUT[min(len(turn.pictures), 2)])
+    offered = "".join(_suggestion(one, say) for one in turn.suggestions)
+    head = f"<span>{as_typed(about)}</span>"
+    return f'<div class="similar" role="group" aria-label="{as_typed(about)}">{head}{offered}</div>'
+
+
+def _suggestion(one: Suggestion, say: Texts) -> str:
+    asked = " ".join(one.question.split())
+    recent = one.age_s < 60
+    age = say("similar.now") if recent else say("similar.age", age=duration(one.age_s, say))
+    return (
+        f'<button type="button" class="suggestion" value="{as_typed(one.name)}" '
+        f'title="{as_typed(asked)}"><b>{as_typed(asked)}</b> <i>{as_typed(age)}</i></button>'
     )
 
 

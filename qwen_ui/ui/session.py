@@ -11,12 +11,12 @@ import secrets
 import threading
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from qwen_ui.errors import QwenUIError
 from qwen_ui.runs import Pending
-from qwen_ui.types import ChatEvent, Usage
+from qwen_ui.types import ChatEvent, MissReason, Usage
 from qwen_ui.ui.conversation import Conversation, Turn
 
 
@@ -137,6 +137,13 @@ class Session:
                 self._conversation = self._conversation.with_turn(turn.failed(error))
             if self._run is run:
                 self._run = None
+
+    def explained(self, id: int, reason: MissReason) -> None:
+        """Somebody asked why a turn was a miss."""
+        with self._lock:
+            turn = self._conversation.turn(id)
+            if turn is not None:
+                self._conversation = self._conversation.with_turn(replace(turn, why=reason))
 
     def stop(self) -> None:
         """Stop the running answer; what was seen of it stays."""

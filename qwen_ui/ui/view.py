@@ -17,6 +17,7 @@ from qwen_ui.ui.badge import badge
 from qwen_ui.ui.conversation import Conversation, Turn, TurnState
 from qwen_ui.ui.i18n import Texts
 from qwen_ui.ui.typed import as_typed
+from qwen_ui.ui.why import sentence
 
 ChatMessage = dict[str, Any]  # Gradio's own form: role, content, metadata
 
@@ -26,9 +27,11 @@ ReadPixels = Callable[[str], int]
 def messages(conversation: Conversation, say: Texts, read_pixels: ReadPixels) -> list[ChatMessage]:
     """Everything the Chatbot shows. `read_pixels` tells how many of a picture a model reads."""
     shown: list[ChatMessage] = []
+    last = conversation.last
     for turn in conversation.turns:
         limit = read_pixels(turn.model) if turn.pictures else 0
-        shown += [_question(turn, say, limit), *_thought(turn, say), *_answer(turn, say)]
+        shown += [_question(turn, say, limit), *_thought(turn, say)]
+        shown += _answer(turn, say, turn is last)
     return shown
 
 
@@ -81,15 +84,18 @@ def _thought(turn: Turn, say: Texts) -> list[ChatMessage]:
     return [{**_message("assistant", turn.thought), "metadata": metadata}]
 
 
-def _answer(turn: Turn, say: Texts) -> list[ChatMessage]:
+def _answer(turn: Turn, say: Texts, last: bool) -> list[ChatMessage]:
     texts = [turn.answer] if turn.answer else []
     if turn.error is not None:
-        sentence = f"{say.error(turn.error)} {say('chat.try_again')}"
-        texts.append(f'<div class="failure" role="alert">{as_typed(sentence)}</div>')
+        told = f"{say.error(turn.error)} {say('chat.try_again')}"
+        texts.append(f'<div class="failure" role="alert">{as_typed(told)}</div>')
     elif turn.state is TurnState.WAITING:
         texts.append(f'<div class="waiting">{as_typed(_waiting(turn.waiting, say))}</div>')
-    elif line := badge(turn, say):
+    elif line := badge(turn, say, last=last):
         texts.append(line)
+    if turn.why is not None:
+        why = as_typed(sentence(turn.why, say))
+        texts.append(f'<div class="why" role="status">{why}</div>')
     return [_message("assistant", *texts)] if texts else []
 
 

@@ -29,6 +29,8 @@ from tests.service import ScriptedSource
 QUESTION = "What is in the picture?"
 _ANSWER = "A red circle is left of a blue square, and there is nothing else in the picture."
 
+_PATIENCE_MS = 120_000  # on a busy machine
+
 # press Send, and resolve with the milliseconds until `done` text is in the last answer
 _TIMED = """(done) => new Promise((resolve, reject) => {
   const shown = () => {
@@ -114,8 +116,9 @@ def _bare(chat: list[dict[str, Any]], served: Served) -> Iterator[str]:
         shown = gr.Chatbot(elem_id="chat")
         box = gr.MultimodalTextbox(elem_id="box", file_count="multiple")
         clear = gr.Button("new", elem_id="new-chat")
-        clear.click(lambda: ([], None), None, [shown, box], queue=False)
-        box.submit(lambda value: (chat, None), box, [shown, box], queue=False)
+        quick: dict[str, Any] = {"queue": False, "show_progress": "hidden"}  # as our page has it
+        clear.click(lambda: ([], None), None, [shown, box], **quick)
+        box.submit(lambda value: (chat, None), box, [shown, box], **quick)
     thumbnails = [str(served.chat.media.thumbnails)]
     with serve_blocks(blocks, allowed_paths=thumbnails, ssr_mode=False, run_history=False) as url:
         yield url
@@ -123,6 +126,7 @@ def _bare(chat: list[dict[str, Any]], served: Served) -> Iterator[str]:
 
 def _open(browser: Browser, url: str) -> Page:
     page = browser.new_page(locale="en-US", viewport={"width": 1280, "height": 800})
+    page.set_default_timeout(_PATIENCE_MS)
     page.goto(url)
     page.wait_for_selector("#box textarea")
     page.wait_for_timeout(1000)

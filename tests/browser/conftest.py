@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from tests.browser.visitor import OpenPage, Visitor
 
-_WAIT_MS = 15_000
+_WAIT_MS = 45_000  # on a busy machine
 
 
 @pytest.fixture(scope="package")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,8 +12,12 @@ import pytest
 
 from cache_store import keys
 from cache_store.cache import ResponseCache, open_cache
+from cache_store.database import Database
 from cache_store.explain import Explanation, Field
 from cache_store.stores.base import Stored
+from cache_store.stores.memory import MemoryStore
+from cache_store.stores.tiered import TieredStore
+from cache_store.tags import model_tag
 from cache_store.types import CacheQuery, FinishReason, ImagePart, Miss, TextPart, Turn
 from tests.cache_store.samples import CAT, DOG, QUERY, answer, asked, query, user
 
@@ -165,4 +170,41 @@ def test_asking_why_changes_no_figure_and_promotes_nothing(tmp_path: Path) -> No
     explained(cache, asked(ImagePart(CAT), "Who?"))
     after = cache.stats()
     assert (after.hits, after.misses, after.memory_entries) == (before.hits, before.misses, 0)
+    cache.close()
+
+
+def test_what_was_stored_after_a_lookup_is_no_reason_for_its_miss(cache: ResponseCache) -> None:
+    cache.store(query(model="other"), answer())
+    missed_at = time.time()
+    while time.time() <= missed_at:
+        pass
+    cache.store(QUERY, answer())
+    assert explained(cache, QUERY).field is Field.NOTHING
+    before = cache.explain(QUERY, missed_at)
+    assert before is not None
+    assert (before.field, before.kept) == (Field.MODEL, "other")
+
+
+def test_an_answer_whose_time_is_up_is_said_to_be_expired() -> None:
+    store = TieredStore(MemoryStore(2**20, lambda: 0.0), None)  # keeps everything
+    cache = ResponseCache(store, Database(None))
+    cache.store(QUERY, answer(), ttl_s=0.01)
+    time.sleep(0.02)
+    assert explained(cache, QUERY).field is Field.EXPIRED
+    cache.close()
+
+
+def test_a_lookup_knows_an_expired_answer_from_one_that_never_was() -> None:
+    clock = [1_000_000.0]
+    store = TieredStore(MemoryStore(2**20, lambda: clock[0]), None)
+    cache = ResponseCache(store, Database(None), now=lambda: clock[0])
+    cache.store(QUERY, answer(), ttl_s=60.0)
+    cache._similar.settle()
+    clock[0] += 61.0
+    told = [cache.lookup(q) for q in (QUERY, asked(ImagePart(CAT), "What is this thing?"))]
+    assert [found.why for found in told if isinstance(found, Miss)] == ["expired", "absent"]
+    cache.forget(model_tag(QUERY.model))
+    again = cache.lookup(QUERY)
+    assert isinstance(again, Miss)
+    assert again.why == "absent"
     cache.close()

@@ -7,7 +7,15 @@ from dataclasses import replace
 import pytest
 
 from qwen_ui.errors import OutOfMemory
-from qwen_ui.types import RECORDED, CacheStatus, FinishReason, Match, Usage
+from qwen_ui.types import (
+    RECORDED,
+    CacheStatus,
+    FinishReason,
+    Match,
+    MissCause,
+    MissReason,
+    Usage,
+)
 from qwen_ui.ui.badge import badge, duration
 from qwen_ui.ui.conversation import Turn, TurnState
 from qwen_ui.ui.i18n import Texts, texts
@@ -33,6 +41,9 @@ def equivalent(asked: str) -> Turn:
 
 def shown(turn: Turn, say: Texts = EN) -> str:
     return html.unescape(re.sub(r"<[^>]*>", "", badge(turn, say)))
+
+
+WHY = " · why a miss?"
 
 
 def tip(turn: Turn, say: Texts = EN) -> str:
@@ -99,8 +110,8 @@ def test_nothing_of_a_question_is_read_as_markdown_or_html() -> None:
 
 
 def test_a_miss_says_how_long_and_how_fast() -> None:
-    assert shown(MISS) == "3.1 s · 42 tokens/s"
-    assert shown(MISS, ZH) == "3.1 秒 · 42 词元/秒"
+    assert shown(MISS) == "3.1 s · 42 tokens/s" + WHY
+    assert shown(MISS, ZH) == "3.1 秒 · 42 词元/秒 · 为何未命中？"
     assert "Stored for 24 h. Key qwen3vl:m:1:2" in tip(MISS)
 
 
@@ -115,12 +126,12 @@ def test_a_stopped_answer_says_so_and_that_it_is_not_stored() -> None:
 
 def test_a_cut_answer_says_where() -> None:
     turn = replace(MISS, finish=FinishReason.LENGTH)
-    assert shown(turn) == "3.1 s · 42 tokens/s · cut at 127 tokens"
+    assert shown(turn) == "3.1 s · 42 tokens/s · cut at 127 tokens" + WHY
     assert shown(replace(HIT, finish=FinishReason.LENGTH), ZH).endswith("在 20 个词元处截断")
 
 
 def test_a_full_context_is_named() -> None:
-    assert shown(replace(MISS, finish=FinishReason.CONTEXT)).endswith("the context is full")
+    assert shown(replace(MISS, finish=FinishReason.CONTEXT)).endswith("the context is full" + WHY)
 
 
 def test_a_shared_answer_is_named() -> None:
@@ -134,7 +145,7 @@ def test_a_retried_answer_passed_the_cache_by() -> None:
 
 def test_one_token_has_no_speed() -> None:
     turn = replace(MISS, usage=Usage(1, 1, 0.5, 0.5, 0.5))
-    assert shown(turn) == "500 ms"
+    assert shown(turn) == "500 ms" + WHY
 
 
 @pytest.mark.parametrize("state", [TurnState.WAITING, TurnState.THINKING, TurnState.ANSWERING])
@@ -160,3 +171,22 @@ def test_what_a_key_holds_cannot_leave_the_tooltip() -> None:
 )  # fmt: skip
 def test_durations_are_rounded_to_what_is_read(seconds: float, told: str) -> None:
     assert duration(seconds, EN) == told
+
+
+def test_a_miss_that_another_reader_shared_or_that_was_stopped_is_not_asked_why() -> None:
+    assert MISS.cache is not None
+    shared = replace(MISS, cache=replace(MISS.cache, collapsed=True))
+    bypassed = replace(MISS, cache=replace(MISS.cache, fwd="bypass"))
+    stopped = replace(MISS, state=TurnState.STOPPED)
+    explained = replace(MISS, why=MissReason(MissCause.ABSENT))
+    for turn in (HIT, shared, bypassed, stopped, explained):
+        assert WHY not in shown(turn)
+    assert '<button type="button" class="why" value="1">' in badge(MISS, EN)
+
+
+def test_an_equivalent_hit_offers_to_ask_the_model_while_it_is_the_last_turn() -> None:
+    turn = equivalent("What is this?")
+    assert 'class="ask-model"' in badge(turn, EN, last=True)
+    assert badge(turn, EN, last=True).endswith(">ask the model</button></div>")
+    assert "button" not in badge(turn, EN)
+    assert "button" not in badge(HIT, EN, last=True)

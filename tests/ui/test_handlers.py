@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import html
-import json
-import re
 from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
-from typing import Any
 
+import gradio as gr
 import pytest
 
 from qwen_ui.engines.base import GenerationRequest
@@ -23,119 +20,8 @@ from qwen_ui.ui.i18n import texts
 from qwen_ui.ui.session import Session
 from tests.pictures import photo, png, saved
 from tests.service import Chat, ScriptedSource, until
+from tests.ui.page import Visitor, held
 from tests.ui.visitor import visitor
-
-
-class Visitor:
-    """One open page: sends, reads what is shown."""
-
-    def __init__(self, handlers: ChatHandlers, language: str = "en", name: str = "one") -> None:
-        self.handlers = handlers
-        self.session = Session()
-        self.request = visitor(language, name)
-        self.model = "scripted"
-        self.chat: list[dict[str, Any]] = []
-        self.told = ""
-
-    def send(self, text: str, *files: Path) -> None:
-        box = BoxValue(text=text, files=[str(file) for file in files])
-        self.chat, self.told = self.handlers.ask(box, self.model, self.session, self.request)
-
-    def retry(self) -> None:
-        self.chat, self.told = self.handlers.retry(self.model, self.session, self.request)
-
-    def stop(self) -> None:
-        self.chat, self.told = self.handlers.stop(self.session, self.request)
-
-    def clear(self) -> None:
-        self.chat, self.told = self.handlers.clear(self.session, self.request)
-
-    def drop(self, *files: Path) -> None:
-        box = BoxValue(text="typed", files=[str(file) for file in files])
-        self.told = self.handlers.prepare(box, self.session, self.request)
-
-    def edit(self, number: int) -> BoxValue:
-        box, self.told = self.handlers.edit(number, self.session, self.request)
-        return box
-
-    async def read(self) -> list[str]:
-        """Stream to the end; the last message after each step."""
-        steps = []
-        async for chat, told in self.handlers.stream(self.session, self.request):
-            self.chat, self.told = chat, told
-            steps.append(self.last)
-        return steps
-
-    async def ask(self, text: str, *files: Path) -> str:
-        """Send, and read to the end if there is something to read."""
-        before = self.ticket
-        await asyncio.to_thread(self.send, text, *files)
-        if self.ticket != before:
-            await self.read()
-        return self.last
-
-    @property
-    def shown(self) -> list[str]:
-        """Each message's text, without markup."""
-        joined = ("\n".join(part["text"] for part in one["content"]) for one in self.chat)
-        return [html.unescape(re.sub(r"<[^>]*>", "", text)) for text in joined]
-
-    @property
-    def last(self) -> str:
-        return self.shown[-1]
-
-    @property
-    def notice(self) -> str:
-        return html.unescape("".join(re.findall(r'<div class="notice".*?</div>', self.told)))
-
-    @property
-    def banner(self) -> str:
-        return html.unescape("".join(re.findall(r'<div class="editing".*?</div>', self.told)))
-
-    @property
-    def order(self) -> dict[str, Any] | None:
-        found = re.search(r'data-order="([^"]*)"', self.told)
-        return json.loads(html.unescape(found[1])) if found else None
-
-    @property
-    def ticket(self) -> int:
-        found = re.search(r'data-ticket="(\d+)"', self.told)
-        return int(found[1]) if found else 0
-
-    @property
-    def busy(self) -> bool:
-        return "data-busy" in self.told
-
-
-@pytest.fixture
-async def chat(tmp_path: Path) -> AsyncIterator[Chat]:
-    chat = Chat(tmp_path, ScriptedSource(), ScriptedSource("other"), keep_loaded=2)
-    yield chat
-    await chat.close()
-
-
-@pytest.fixture
-def handlers(chat: Chat) -> ChatHandlers:
-    return ChatHandlers(chat.service, chat.settings)
-
-
-@pytest.fixture
-def page(handlers: ChatHandlers) -> Visitor:
-    return Visitor(handlers)
-
-
-@pytest.fixture
-def red(tmp_path: Path) -> Path:
-    path = tmp_path / "red.png"
-    path.write_bytes(saved(photo()))
-    return path
-
-
-async def held(chat: Chat) -> None:
-    """Load the model, and let no token pass."""
-    chat.service.warm()
-    await until(lambda: chat.sources[0].engines)
-    chat.engine.hold()
 
 
 async def test_a_miss_streams_and_the_second_time_it_is_a_hit(chat: Chat, page: Visitor) -> None:
@@ -339,6 +225,13 @@ async def test_a_broken_picture_is_refused_when_it_is_dropped(
     page.drop(red)
     assert page.notice == ""
     assert page.order is None
+
+
+async def test_a_sound_picture_tells_nothing_that_could_come_after_the_answer(
+    page: Visitor, red: Path
+) -> None:
+    box = BoxValue(text="", files=[str(red)])
+    assert page.handlers.prepare(box, page.session, page.request) == gr.skip()
 
 
 async def test_a_broken_picture_that_is_sent_at_once_is_given_back_without_it(

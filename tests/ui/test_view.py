@@ -2,12 +2,20 @@ from __future__ import annotations
 
 import html
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from qwen_ui.errors import BadPicture, GenerationFailed
-from qwen_ui.types import ModelState, ModelStatus, TextDelta, ThoughtDelta
+from qwen_ui.types import (
+    MissCause,
+    MissReason,
+    ModelState,
+    ModelStatus,
+    TextDelta,
+    ThoughtDelta,
+)
 from qwen_ui.ui.conversation import Conversation, Turn
 from qwen_ui.ui.i18n import Texts, texts
 from qwen_ui.ui.typed import as_typed
@@ -124,3 +132,12 @@ def test_what_the_model_does_not_see_is_said() -> None:
 def test_an_empty_stopped_answer_has_its_badge_only() -> None:
     (badge,) = content(view(Turn(1, "m", "q").stopped())[1])
     assert "stopped" in badge
+
+
+def test_why_an_answer_was_a_miss_is_said_below_its_badge_as_plain_text() -> None:
+    reason = MissReason(MissCause.QUESTION, "q", "<b>*that*</b>", 200.0)
+    *_, badge, why = content(view(replace(answered(1), why=reason))[-1])
+    assert badge.startswith('<div class="badge')
+    assert why.startswith('<div class="why" role="status">')
+    assert "(“<b>*that*</b>”)." in html.unescape(why)
+    assert not re.search(r"<b>|\*", why)

@@ -6,8 +6,10 @@ import gradio as gr
 from starlette.requests import Request
 
 
-def visitor(language: str = "en-US,en;q=0.9", session: str = "one") -> gr.Request:
-    """A request of a browser that prefers this language."""
+def visitor(
+    language: str = "en-US,en;q=0.9", session: str = "one", user: str | None = None
+) -> gr.Request:
+    """A request of a browser that prefers this language; `user` has logged in."""
     scope = {
         "type": "http",
         "method": "POST",
@@ -15,4 +17,4 @@ def visitor(language: str = "en-US,en;q=0.9", session: str = "one") -> gr.Reques
         "query_string": b"",
         "headers": [(b"accept-language", language.encode())],
     }
-    return gr.Request(request=Request(scope), session_hash=session)
+    return gr.Request(request=Request(scope), username=user, session_hash=session)
