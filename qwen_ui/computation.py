@@ -27,6 +27,7 @@ from qwen_ui.engines.base import (
     Failure,
     GenerationRequest,
     Job,
+    Place,
     Sampling,
 )
 from qwen_ui.engines.registry import EngineRegistry
@@ -91,16 +92,21 @@ class Computation:
             engine = loading.result()
             if self._flight.stopped:
                 return
-            if engine.waiting:
-                model = self._pending.request.model
-                self._flight.tell(ModelStatus(model, ModelState.READY, 1.0, engine.waiting))
-            generation = generation_of(self._pending.request, self._pending.query, engine.spec)
+            request = self._pending.request
+            generation = generation_of(request, self._pending.query, engine.spec)
             try:
-                job = engine.submit(generation, self.hear)
+                job = engine.submit(
+                    generation, self.hear, visitor=request.visitor.key, on_move=self._moved
+                )
             except EngineClosed:  # another visitor switched models in this moment
                 self._ask_for_model()
                 return
             self._started(job)
+
+    def _moved(self, place: Place) -> None:
+        model = self._pending.request.model
+        status = ModelStatus(model, ModelState.READY, 1.0, place.ahead, place.wait_s)
+        self._flight.tell(status)
 
     def _started(self, job: Job) -> None:
         """From now on `_stop` reaches the model."""

@@ -43,6 +43,7 @@ from qwen_ui.types import (
     SamplingParams,
     TextDelta,
     Usage,
+    Visitor,
 )
 from tests.pictures import photo, saved, with_comment
 from tests.service import (
@@ -569,6 +570,39 @@ async def test_who_waits_is_told_how_many_are_before(chat: Chat) -> None:
     chat.engine.release()
     assert text(await collect(stream)) == "You asked: second "
     await running
+
+
+async def test_who_waits_is_told_when_the_line_moves_and_how_long_it_may_take(chat: Chat) -> None:
+    await chat.ask("so that there is a time to judge by")
+    running = await held(chat)
+    second, third = (asyncio.create_task(chat.ask(f"waiting {n}")) for n in (1, 2))
+    await until(lambda: chat.engine.waiting == 3)
+    chat.engine.release()
+    told = [
+        [event for event in await task if isinstance(event, ModelStatus)]
+        for task in (running, second, third)
+    ]
+    assert sorted([status.waiting for status in statuses] for statuses in told) == [[], [1], [2, 1]]
+    waits = [status.wait_s for statuses in told for status in statuses]
+    assert all(wait_s is not None and 0 <= wait_s < 5 for wait_s in waits)
+
+
+async def test_visitors_take_turns_as_the_server_knows_them(chat: Chat) -> None:
+    running = await held(chat)
+    visitors = (Visitor(session="a"), Visitor(session="a"), Visitor("a", "a"), Visitor("a", "b"))
+    waiting = []
+    for number, visitor in enumerate(visitors):
+        waiting.append(asyncio.create_task(chat.ask(str(number), visitor=visitor)))
+        await until(lambda: chat.engine.waiting == 2 + number)  # noqa: B023 - run at once
+    chat.engine.release()
+    await asyncio.gather(running, *waiting)
+    asked = [request.messages[-1].parts[0] for request in chat.engine.computed[-4:]]
+    assert asked == ["0", "2", "1", "3"]  # one user on two pages is one visitor
+
+
+def test_a_visitor_has_one_turn_by_login_else_by_session_and_a_stranger_has_none() -> None:
+    keys = [v.key for v in (Visitor("a", "s"), Visitor("a"), Visitor(None, "a"), Visitor())]
+    assert keys == ["user:a", "user:a", "session:a", ""]
 
 
 async def test_a_picture_that_is_no_longer_kept_is_said_to_be_gone(make: Make) -> None:

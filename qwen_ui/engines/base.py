@@ -7,6 +7,7 @@ import json
 import threading
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from enum import IntEnum
 from functools import lru_cache
 from typing import Protocol
 
@@ -116,12 +117,33 @@ EngineEvent = ThoughtDelta | TextDelta | Completion | Failure
 Listener = Callable[[EngineEvent], None]
 
 
+class Priority(IntEnum):
+    """What goes first: the lower number."""
+
+    ANSWER = 0  # somebody reads it
+    PREPARE = 1  # somebody will probably ask: gives way to answers, and goes on after them
+    AUDIT = 2  # begins only if there is nothing else; the next request of another kind ends it
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an answer stands: `ahead` others come first, which takes about `wait_s` seconds (None:
+    nothing to judge by yet)."""
+
+    ahead: int
+    wait_s: float | None
+
+
+OnMove = Callable[[Place], None]
+
+
 @dataclass(slots=True)
 class Job:
     """A submitted request. Any thread may cancel it; cancelling twice or late does nothing."""
 
     request: GenerationRequest
     listener: Listener
+    priority: Priority = Priority.ANSWER
     stop: threading.Event = field(default_factory=threading.Event)
 
     def cancel(self) -> None:
@@ -140,19 +162,29 @@ class Engine(Protocol):
 
     @property
     def waiting(self) -> int:
-        """Jobs that are queued or running, idle ones left out."""
+        """Answers that are queued or running."""
         ...
 
-    def submit(self, request: GenerationRequest, listener: Listener, *, idle: bool = False) -> Job:
+    def submit(
+        self,
+        request: GenerationRequest,
+        listener: Listener,
+        *,
+        priority: Priority = Priority.ANSWER,
+        visitor: str = "",
+        on_move: OnMove | None = None,
+    ) -> Job:
         """Queue a request. `listener` is called on the worker's thread: deltas in order, then
         exactly one Completion or Failure; on the canceller's thread where the job never ran.
-        `idle`: begin only if there is nothing else to do, and be cancelled by the next request.
+        Visitors take turns; a request of `visitor` "" is a visitor of its own. `on_move` hears the
+        place of an answer that has to wait, at first and whenever it changes, before any delta. It
+        is called while the queue is locked: it must return at once and ask nothing of the engine.
 
-        Raises errors.EngineBusy when the queue is full (for idle: is not empty), EngineClosed
-        after `close`.
+        Raises errors.EngineBusy when the queue is full (for an audit: when there is anything else
+        to do), EngineClosed after `close`.
         """
         ...
 
     def close(self) -> None:
-        """Finish queued and running jobs, then release the model. Blocks until that is done."""
+        """Finish queued and running answers, then release the model. Blocks until that is done."""
         ...

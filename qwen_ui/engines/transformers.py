@@ -14,7 +14,15 @@ from typing import Any
 import torch
 from transformers import DynamicCache
 
-from qwen_ui.engines.base import Completion, EngineSpec, GenerationRequest, Job, Listener
+from qwen_ui.engines.base import (
+    Completion,
+    EngineSpec,
+    GenerationRequest,
+    Job,
+    Listener,
+    OnMove,
+    Priority,
+)
 from qwen_ui.engines.detokenizer import Detokenizer
 from qwen_ui.engines.processor import PictureProcessor
 from qwen_ui.engines.prompt import Prompt, build_prompt
@@ -43,8 +51,18 @@ class TransformersEngine:
     def waiting(self) -> int:
         return self._worker.waiting
 
-    def submit(self, request: GenerationRequest, listener: Listener, *, idle: bool = False) -> Job:
-        return self._worker.submit(request, listener, idle=idle)
+    def submit(
+        self,
+        request: GenerationRequest,
+        listener: Listener,
+        *,
+        priority: Priority = Priority.ANSWER,
+        visitor: str = "",
+        on_move: OnMove | None = None,
+    ) -> Job:
+        return self._worker.submit(
+            request, listener, priority=priority, visitor=visitor, on_move=on_move
+        )
 
     def close(self) -> None:
         """Finish what is queued, then give the memory back."""
