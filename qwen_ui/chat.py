@@ -159,6 +159,13 @@ class ChatService:
         """Begin to load a model, before anybody asks. Raises errors.UnknownModel."""
         self._registry.engine(model or self._registry.default)
 
+    def unload(self, model: str) -> bool:
+        """Give a model's memory back; its running answers end first, so not for the event loop.
+
+        False when it was not loaded. Raises errors.UnknownModel.
+        """
+        return self._registry.unload(model)
+
     def stats(self) -> CacheStats:
         """What the cache did and holds; reads a file, so not for the event loop."""
         return self._cache.stats()

@@ -34,7 +34,8 @@ class Settings(BaseSettings):
     # the model
     model: str = Field(
         "auto",
-        description="hub id or folder of a Qwen3-VL model, demo, demo-thinking, or auto: "
+        description="hub id, short name (4b, 8b-thinking, 30b-a3b-fp8) or folder of a Qwen3-VL "
+        "model, demo, demo-thinking, or auto: "
         "Qwen3-VL-4B-Instruct where a CUDA device and the weights are at hand, else demo",
     )
     models: str = Field(
@@ -57,7 +58,9 @@ class Settings(BaseSettings):
         description="larger pictures are reduced to this for the model, never above its own limit",
     )
     max_tokens: int = Field(2048, ge=1, description="longest answer, in tokens")
-    keep_loaded: int = Field(1, ge=1, description="models kept in memory side by side")
+    keep_loaded: int = Field(
+        1, ge=1, description="models kept in memory side by side, where they fit"
+    )
     max_queue: int = Field(32, ge=1, description="questions that may wait for a model")
 
     # the cache

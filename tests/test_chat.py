@@ -809,6 +809,16 @@ async def test_models_tell_their_state(make: Make) -> None:
     assert chat.service.models()[0].state is ModelState.READY
 
 
+async def test_a_model_is_unloaded_by_hand_and_hits_are_served_without_it(chat: Chat) -> None:
+    await chat.ask("hi")
+    assert await asyncio.to_thread(chat.service.unload, "scripted")
+    assert chat.service.models()[0].state is ModelState.UNLOADED
+    assert is_hit(await chat.ask("hi"))
+    assert not await asyncio.to_thread(chat.service.unload, "scripted")
+    assert text(await chat.ask("back")) == "You asked: back "
+    assert chat.sources[0].loads == 2
+
+
 # --- closing -----------------------------------------------------------------------------------
 
 

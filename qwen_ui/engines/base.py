@@ -64,6 +64,7 @@ class EngineSpec:
     demo: bool = False
     remote: bool = False  # another server's model: its answers may change without our knowing
     sampling: Sampling = Sampling()
+    weight_bytes: int = 0  # 0: not known, or not in this machine's memory
 
     def fingerprint(self) -> str:
         """Hex SHA-256 over all fields that decide an answer."""
@@ -73,7 +74,8 @@ class EngineSpec:
 @lru_cache(maxsize=64)
 def _fingerprint(spec: EngineSpec) -> str:
     fields = asdict(spec)
-    for name in ("source", "sampling", "demo", "remote"):  # a place, defaults (in the key), labels
+    # a place, defaults (in the key), labels, and what the revision says already
+    for name in ("source", "sampling", "demo", "remote", "weight_bytes"):
         del fields[name]
     return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
 

@@ -20,6 +20,7 @@ import transformers
 from transformers.utils import is_flash_attn_2_available
 
 from qwen_ui.engines.base import EngineSpec, Sampling
+from qwen_ui.engines.memory import weight_bytes
 from qwen_ui.errors import ModelFailed
 
 log = logging.getLogger(__name__)
@@ -84,6 +85,7 @@ def resolve_spec(
         thinking=thinking,
         demo=demo,
         sampling=_sampling(folder) if thinking else Sampling(),
+        weight_bytes=weight_bytes(name, folder, config, dtype, device),
     )
 
 
