@@ -37,6 +37,8 @@ from qwen_ui.types import ChatRequest, ModelState, ModelStatus, TextDelta, Thoug
 
 log = logging.getLogger(__name__)
 
+THOUGHT_TOKENS = "thought_tokens"  # a parameter of the key where there is a budget
+
 
 class Computation:
     """One answer by the model, told to a flight; `pending` is what its leader asked.
@@ -172,7 +174,10 @@ class Computation:
 def generation_of(request: ChatRequest, query: CacheQuery, spec: EngineSpec) -> GenerationRequest:
     """What an engine of this build is asked for a request."""
     sampling = Sampling.resolve(request.sampling, spec.sampling)
-    return GenerationRequest(request.messages, sampling, query.max_tokens)
+    budget = query.sampling.get(THOUGHT_TOKENS)
+    return GenerationRequest(
+        request.messages, sampling, query.max_tokens, budget if isinstance(budget, int) else None
+    )
 
 
 def answer_of(text: Sequence[str], thought: Sequence[str], end: Completion) -> Answer:

@@ -86,6 +86,7 @@ class SamplingParams:
     top_p: float | None = None
     top_k: int | None = None
     seed: int | None = None
+    thought_tokens: int | None = None  # of a thinking model, before it must answer
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ import asyncio
 import math
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -158,6 +159,53 @@ async def test_thoughts_come_back_apart_from_the_answer(make: Make) -> None:
         events = await chat.ask("What?")
         assert (thought(events), text(events)) == ("let me see", "It is a cat.")
     assert is_hit(events)
+
+
+def thinking_source() -> ScriptedSource:
+    source = ScriptedSource()
+    source.spec = replace(source.spec, thinking=True)
+    return source
+
+
+async def test_the_budget_for_thoughts_is_the_request_s_else_the_server_s(make: Make) -> None:
+    chat = make(thinking_source(), max_thought_tokens=50)
+    for asked in (None, 7, 0):
+        await chat.ask("hi", sampling=SamplingParams(thought_tokens=asked))
+    assert [request.thought_tokens for request in chat.engine.computed] == [50, 7, 0]
+    assert is_hit(await chat.ask("hi", sampling=SamplingParams(thought_tokens=50)))
+
+
+async def test_a_model_that_does_not_think_has_no_budget_for_it(make: Make) -> None:
+    chat = make(max_thought_tokens=50)
+    await chat.ask("hi")
+    assert chat.engine.computed[0].thought_tokens is None
+    assert is_hit(await chat.ask("hi", sampling=SamplingParams(thought_tokens=7)))
+
+
+async def test_without_a_budget_nothing_is_said_of_thoughts_in_the_key(make: Make) -> None:
+    chat = make(thinking_source())
+    pending = chat.service.lookup(chat.request("hi"))
+    assert isinstance(pending, Pending)
+    assert "thought_tokens" not in pending.query.sampling
+
+
+async def test_an_answer_whose_thoughts_were_cut_is_shown_and_not_stored(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chat = make(thinking_source(), max_thought_tokens=1)
+    await warmed(chat)
+    answer = chat.engine._answer
+    monkeypatch.setattr(
+        chat.engine._worker,
+        "_run",
+        lambda job: replace(answer(job), reason=FinishReason.THOUGHT),
+    )
+    for _ in range(2):
+        events = await chat.ask("hi")
+        assert text(events) == "You asked: hi "
+        assert finish(events).reason is FinishReason.THOUGHT
+        assert not stored(events)
+        assert not is_hit(events)
 
 
 async def test_an_empty_answer_is_an_answer(make: Make) -> None:

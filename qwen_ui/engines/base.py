@@ -82,11 +82,15 @@ def _fingerprint(spec: EngineSpec) -> str:
 
 @dataclass(frozen=True, slots=True)
 class GenerationRequest:
-    """What an engine is asked: canonical messages and effective parameters."""
+    """What an engine is asked: canonical messages and effective parameters.
+
+    Past `thought_tokens` a thinking model's thought is ended for it; None: no limit.
+    """
 
     messages: tuple[Message, ...]
     sampling: Sampling
     max_tokens: int
+    thought_tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
