@@ -46,6 +46,11 @@ class Settings(BaseSettings):
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto", description="auto: as the weights were saved"
     )
+    quantization: Literal["none", "torchao-int8"] = Field(
+        "none",
+        description="torchao-int8: the text layers' weights in one byte each instead of two; needs "
+        "the package torchao",
+    )
     attention: Literal["auto", "eager", "sdpa", "flash_attention_2"] = Field(
         "auto", description="auto: flash_attention_2 where it is installed and can run, else sdpa"
     )

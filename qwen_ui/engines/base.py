@@ -60,6 +60,7 @@ class EngineSpec:
     max_pixels: int
     context_tokens: int
     versions: tuple[str, ...]
+    quantization: str = "none"
     thinking: bool = False
     demo: bool = False
     remote: bool = False  # another server's model: its answers may change without our knowing

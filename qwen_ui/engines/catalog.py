@@ -65,6 +65,7 @@ def _source(name: str, settings: Settings) -> ModelSource:
         settings.attention,
         settings.min_pixels,
         settings.max_pixels,
+        settings.quantization,
     )
     if name in VARIANTS:
         # small pictures are part of the demo model: the limits of big ones do not fit it

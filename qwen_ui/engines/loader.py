@@ -17,6 +17,7 @@ from transformers.utils import logging as transformers_logging
 
 from qwen_ui.engines.base import Completion, EngineSpec, GenerationRequest, Priority, Sampling
 from qwen_ui.engines.processor import load_processor
+from qwen_ui.engines.quantization import quantization_options
 from qwen_ui.engines.transformers import TransformersEngine
 from qwen_ui.errors import ModelFailed
 from qwen_ui.types import Image, Message
@@ -52,6 +53,7 @@ def _load_model(spec: EngineSpec, folder: Path) -> Any:
             device_map="auto" if spec.device == "cuda" else {"": spec.device},
             use_safetensors=True,
             local_files_only=True,
+            **quantization_options(spec.quantization),
         )
     except torch.OutOfMemoryError as error:
         raise ModelFailed(
