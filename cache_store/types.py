@@ -70,6 +70,7 @@ class FinishReason(StrEnum):
     STOP = "stop"  # the model ended its answer
     LENGTH = "length"  # exactly max_tokens were generated
     CONTEXT = "context"  # the context window was full before max_tokens
+    THOUGHT = "thought"  # its thoughts were cut at their budget; the answer may be cut too
     CANCELLED = "cancelled"  # the reader stopped it
 
 

@@ -20,6 +20,7 @@ from qwen_ui.engines.base import (
     Failure,
     GenerationRequest,
     Job,
+    Priority,
 )
 from qwen_ui.engines.registry import EngineRegistry
 from qwen_ui.errors import EngineBusy, QwenUIError
@@ -99,7 +100,7 @@ class Audits:
             if self._busy:
                 return None
             try:
-                self._job = engine.submit(request.generation, heard, idle=True)
+                self._job = engine.submit(request.generation, heard, priority=Priority.AUDIT)
             except (EngineBusy, EngineClosed):
                 return None
         heard.ended.wait()

@@ -20,7 +20,7 @@ from cache_store.errors import StoreUnavailable
 from cache_store.questions import canonical
 from cache_store.types import CacheQuery, Hit, ImagePart, Lookup, Match, Scalar, TextPart, Turn
 from qwen_ui.audits import Audits
-from qwen_ui.computation import Computation, generation_of
+from qwen_ui.computation import THOUGHT_TOKENS, Computation, generation_of
 from qwen_ui.engines.base import EngineSpec, Sampling
 from qwen_ui.engines.registry import EngineRegistry
 from qwen_ui.errors import (
@@ -178,6 +178,13 @@ class ChatService:
         """Begin to load a model, before anybody asks. Raises errors.UnknownModel."""
         self._registry.engine(model or self._registry.default)
 
+    def unload(self, model: str) -> bool:
+        """Give a model's memory back; its running answers end first, so not for the event loop.
+
+        False when it was not loaded. Raises errors.UnknownModel.
+        """
+        return self._registry.unload(model)
+
     def stats(self) -> CacheStats:
         """What the cache did and holds; reads a file, so not for the event loop."""
         return self._cache.stats()
@@ -223,7 +230,9 @@ class ChatService:
             model=request.model,
             fingerprint=spec.fingerprint(),
             turns=tuple(_turn(message) for message in request.messages),
-            sampling=_effective(request.sampling, spec.sampling),
+            sampling=_effective(
+                request.sampling, spec.sampling, self._thought_tokens(request, spec)
+            ),
             max_tokens=self._max_tokens(request),
             namespace=self._visibility.namespace(request.visitor),
         )
@@ -231,6 +240,12 @@ class ChatService:
     def _max_tokens(self, request: ChatRequest) -> int:
         asked = request.sampling.max_tokens
         return self._settings.max_tokens if asked is None else asked
+
+    def _thought_tokens(self, request: ChatRequest, spec: EngineSpec) -> int | None:
+        asked = request.sampling.thought_tokens
+        if not spec.thinking:
+            return None
+        return self._settings.max_thought_tokens if asked is None else asked
 
 
 def _canonical(message: Message) -> Message:
@@ -247,6 +262,7 @@ def _check_sampling(asked: SamplingParams) -> None:
     """Raises errors.BadRequest. Written so that NaN fails too."""
     for name, value, least, most in (
         ("max_tokens", asked.max_tokens, 1, math.inf),
+        ("thought_tokens", asked.thought_tokens, 0, math.inf),
         ("temperature", asked.temperature, 0, 2),
         ("top_p", asked.top_p, 0.001, 1),
         ("top_k", asked.top_k, 0, math.inf),
@@ -267,9 +283,15 @@ def _check_unicode(text: str) -> None:
 
 
 @lru_cache(maxsize=64)
-def _effective(asked: SamplingParams, published: Sampling) -> Mapping[str, Scalar]:
-    """The parameters for the key, every default filled in."""
-    return MappingProxyType(asdict(Sampling.resolve(asked, published)))
+def _effective(
+    asked: SamplingParams, published: Sampling, thought_tokens: int | None
+) -> Mapping[str, Scalar]:
+    """The parameters for the key, every default filled in. Without a budget for thoughts the key
+    is that of a model that has none."""
+    parameters: dict[str, Scalar] = asdict(Sampling.resolve(asked, published))
+    if thought_tokens is not None:
+        parameters[THOUGHT_TOKENS] = thought_tokens
+    return MappingProxyType(parameters)
 
 
 def _turn(message: Message) -> Turn:

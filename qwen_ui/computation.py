@@ -27,6 +27,7 @@ from qwen_ui.engines.base import (
     Failure,
     GenerationRequest,
     Job,
+    Place,
     Sampling,
 )
 from qwen_ui.engines.registry import EngineRegistry
@@ -35,6 +36,8 @@ from qwen_ui.runs import Landed, Logged, Pending
 from qwen_ui.types import ChatRequest, ModelState, ModelStatus, TextDelta, ThoughtDelta
 
 log = logging.getLogger(__name__)
+
+THOUGHT_TOKENS = "thought_tokens"  # a parameter of the key where there is a budget
 
 
 class Computation:
@@ -91,16 +94,21 @@ class Computation:
             engine = loading.result()
             if self._flight.stopped:
                 return
-            if engine.waiting:
-                model = self._pending.request.model
-                self._flight.tell(ModelStatus(model, ModelState.READY, 1.0, engine.waiting))
-            generation = generation_of(self._pending.request, self._pending.query, engine.spec)
+            request = self._pending.request
+            generation = generation_of(request, self._pending.query, engine.spec)
             try:
-                job = engine.submit(generation, self.hear)
+                job = engine.submit(
+                    generation, self.hear, visitor=request.visitor.key, on_move=self._moved
+                )
             except EngineClosed:  # another visitor switched models in this moment
                 self._ask_for_model()
                 return
             self._started(job)
+
+    def _moved(self, place: Place) -> None:
+        model = self._pending.request.model
+        status = ModelStatus(model, ModelState.READY, 1.0, place.ahead, place.wait_s)
+        self._flight.tell(status)
 
     def _started(self, job: Job) -> None:
         """From now on `_stop` reaches the model."""
@@ -166,7 +174,10 @@ class Computation:
 def generation_of(request: ChatRequest, query: CacheQuery, spec: EngineSpec) -> GenerationRequest:
     """What an engine of this build is asked for a request."""
     sampling = Sampling.resolve(request.sampling, spec.sampling)
-    return GenerationRequest(request.messages, sampling, query.max_tokens)
+    budget = query.sampling.get(THOUGHT_TOKENS)
+    return GenerationRequest(
+        request.messages, sampling, query.max_tokens, budget if isinstance(budget, int) else None
+    )
 
 
 def answer_of(text: Sequence[str], thought: Sequence[str], end: Completion) -> Answer:

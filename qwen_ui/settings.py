@@ -34,8 +34,8 @@ class Settings(BaseSettings):
     # the model
     model: str = Field(
         "auto",
-        description="hub id or folder of a Qwen3-VL model, openai:URL#NAME for one that another "
-        "server has, demo, demo-thinking, or auto: "
+        description="hub id, short name (4b, 8b-thinking, 30b-a3b-fp8) or folder of a Qwen3-VL "
+        "model, openai:URL#NAME for one that another server has, demo, demo-thinking, or auto: "
         "Qwen3-VL-4B-Instruct where a CUDA device and the weights are at hand, else demo",
     )
     models: str = Field(
@@ -45,6 +45,11 @@ class Settings(BaseSettings):
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1, ...")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto", description="auto: as the weights were saved"
+    )
+    quantization: Literal["none", "torchao-int8"] = Field(
+        "none",
+        description="torchao-int8: the text layers' weights in one byte each instead of two; needs "
+        "the package torchao",
     )
     attention: Literal["auto", "eager", "sdpa", "flash_attention_2"] = Field(
         "auto", description="auto: flash_attention_2 where it is installed and can run, else sdpa"
@@ -58,7 +63,12 @@ class Settings(BaseSettings):
         description="larger pictures are reduced to this for the model, never above its own limit",
     )
     max_tokens: int = Field(2048, ge=1, description="longest answer, in tokens")
-    keep_loaded: int = Field(1, ge=1, description="models kept in memory side by side")
+    max_thought_tokens: int | None = Field(
+        None, ge=0, description="longest thought of a thinking model, in tokens; none: no limit"
+    )
+    keep_loaded: int = Field(
+        1, ge=1, description="models kept in memory side by side, where they fit"
+    )
     max_queue: int = Field(32, ge=1, description="questions that may wait for a model")
 
     remote_keys: SecretStr = Field(

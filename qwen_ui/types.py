@@ -88,6 +88,7 @@ class SamplingParams:
     top_p: float | None = None
     top_k: int | None = None
     seed: int | None = None
+    thought_tokens: int | None = None  # of a thinking model, before it must answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +113,13 @@ class Visitor:
 
     user: str | None = None
     session: str | None = None
+
+    @property
+    def key(self) -> str:
+        """Whose turn it is where visitors take turns; "": a stranger, another one each time."""
+        if self.user is not None:
+            return f"user:{self.user}"
+        return "" if self.session is None else f"session:{self.session}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,12 +229,14 @@ class ModelState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ModelStatus:
-    """The answer waits for its model: loading (`progress` 0 to 1) or busy (`waiting` before us)."""
+    """The answer waits for its model: loading (`progress` 0 to 1) or busy (`waiting` before us,
+    for about `wait_s` seconds; None: the model has not answered yet, so there is no telling)."""
 
     model: str
     state: ModelState
     progress: float = 0.0
     waiting: int = 0
+    wait_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

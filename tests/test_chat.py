@@ -6,6 +6,7 @@ import asyncio
 import math
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,7 @@ from qwen_ui.types import (
     SamplingParams,
     TextDelta,
     Usage,
+    Visitor,
 )
 from tests.pictures import photo, saved, with_comment
 from tests.service import (
@@ -157,6 +159,53 @@ async def test_thoughts_come_back_apart_from_the_answer(make: Make) -> None:
         events = await chat.ask("What?")
         assert (thought(events), text(events)) == ("let me see", "It is a cat.")
     assert is_hit(events)
+
+
+def thinking_source() -> ScriptedSource:
+    source = ScriptedSource()
+    source.spec = replace(source.spec, thinking=True)
+    return source
+
+
+async def test_the_budget_for_thoughts_is_the_request_s_else_the_server_s(make: Make) -> None:
+    chat = make(thinking_source(), max_thought_tokens=50)
+    for asked in (None, 7, 0):
+        await chat.ask("hi", sampling=SamplingParams(thought_tokens=asked))
+    assert [request.thought_tokens for request in chat.engine.computed] == [50, 7, 0]
+    assert is_hit(await chat.ask("hi", sampling=SamplingParams(thought_tokens=50)))
+
+
+async def test_a_model_that_does_not_think_has_no_budget_for_it(make: Make) -> None:
+    chat = make(max_thought_tokens=50)
+    await chat.ask("hi")
+    assert chat.engine.computed[0].thought_tokens is None
+    assert is_hit(await chat.ask("hi", sampling=SamplingParams(thought_tokens=7)))
+
+
+async def test_without_a_budget_nothing_is_said_of_thoughts_in_the_key(make: Make) -> None:
+    chat = make(thinking_source())
+    pending = chat.service.lookup(chat.request("hi"))
+    assert isinstance(pending, Pending)
+    assert "thought_tokens" not in pending.query.sampling
+
+
+async def test_an_answer_whose_thoughts_were_cut_is_shown_and_not_stored(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chat = make(thinking_source(), max_thought_tokens=1)
+    await warmed(chat)
+    answer = chat.engine._answer
+    monkeypatch.setattr(
+        chat.engine._worker,
+        "_run",
+        lambda job: replace(answer(job), reason=FinishReason.THOUGHT),
+    )
+    for _ in range(2):
+        events = await chat.ask("hi")
+        assert text(events) == "You asked: hi "
+        assert finish(events).reason is FinishReason.THOUGHT
+        assert not stored(events)
+        assert not is_hit(events)
 
 
 async def test_an_empty_answer_is_an_answer(make: Make) -> None:
@@ -571,6 +620,39 @@ async def test_who_waits_is_told_how_many_are_before(chat: Chat) -> None:
     await running
 
 
+async def test_who_waits_is_told_when_the_line_moves_and_how_long_it_may_take(chat: Chat) -> None:
+    await chat.ask("so that there is a time to judge by")
+    running = await held(chat)
+    second, third = (asyncio.create_task(chat.ask(f"waiting {n}")) for n in (1, 2))
+    await until(lambda: chat.engine.waiting == 3)
+    chat.engine.release()
+    told = [
+        [event for event in await task if isinstance(event, ModelStatus)]
+        for task in (running, second, third)
+    ]
+    assert sorted([status.waiting for status in statuses] for statuses in told) == [[], [1], [2, 1]]
+    waits = [status.wait_s for statuses in told for status in statuses]
+    assert all(wait_s is not None and 0 <= wait_s < 5 for wait_s in waits)
+
+
+async def test_visitors_take_turns_as_the_server_knows_them(chat: Chat) -> None:
+    running = await held(chat)
+    visitors = (Visitor(session="a"), Visitor(session="a"), Visitor("a", "a"), Visitor("a", "b"))
+    waiting = []
+    for number, visitor in enumerate(visitors):
+        waiting.append(asyncio.create_task(chat.ask(str(number), visitor=visitor)))
+        await until(lambda: chat.engine.waiting == 2 + number)  # noqa: B023 - run at once
+    chat.engine.release()
+    await asyncio.gather(running, *waiting)
+    asked = [request.messages[-1].parts[0] for request in chat.engine.computed[-4:]]
+    assert asked == ["0", "2", "1", "3"]  # one user on two pages is one visitor
+
+
+def test_a_visitor_has_one_turn_by_login_else_by_session_and_a_stranger_has_none() -> None:
+    keys = [v.key for v in (Visitor("a", "s"), Visitor("a"), Visitor(None, "a"), Visitor())]
+    assert keys == ["user:a", "user:a", "session:a", ""]
+
+
 async def test_a_picture_that_is_no_longer_kept_is_said_to_be_gone(make: Make) -> None:
     chat = make(media_max_bytes=2**20)
     first = picture(chat).image
@@ -773,6 +855,16 @@ async def test_models_tell_their_state(make: Make) -> None:
     chat.service.warm("one")
     await warmed(chat)
     assert chat.service.models()[0].state is ModelState.READY
+
+
+async def test_a_model_is_unloaded_by_hand_and_hits_are_served_without_it(chat: Chat) -> None:
+    await chat.ask("hi")
+    assert await asyncio.to_thread(chat.service.unload, "scripted")
+    assert chat.service.models()[0].state is ModelState.UNLOADED
+    assert is_hit(await chat.ask("hi"))
+    assert not await asyncio.to_thread(chat.service.unload, "scripted")
+    assert text(await chat.ask("back")) == "You asked: back "
+    assert chat.sources[0].loads == 2
 
 
 # --- closing -----------------------------------------------------------------------------------

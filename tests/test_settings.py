@@ -54,6 +54,7 @@ def test_every_field_is_a_variable_and_a_flag_with_help(
         "dtype": "float32",
         "attention": "eager",
         "log_level": "debug",
+        "quantization": "torchao-int8",
         "cache_match": "exact",
         "visibility": "session",
         "audit_rate": "0.5",

@@ -7,6 +7,7 @@ import json
 import threading
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from enum import IntEnum
 from functools import lru_cache
 from typing import Protocol
 
@@ -59,10 +60,12 @@ class EngineSpec:
     max_pixels: int
     context_tokens: int
     versions: tuple[str, ...]
+    quantization: str = "none"
     thinking: bool = False
     demo: bool = False
     remote: bool = False  # another server's model: its answers may change without our knowing
     sampling: Sampling = Sampling()
+    weight_bytes: int = 0  # 0: not known, or not in this machine's memory
 
     def repeats(self, sampling: Sampling) -> bool:
         """Whether asking again gives the same answer, as far as we can know: only our own sampler
@@ -77,18 +80,23 @@ class EngineSpec:
 @lru_cache(maxsize=64)
 def _fingerprint(spec: EngineSpec) -> str:
     fields = asdict(spec)
-    for name in ("source", "sampling", "demo", "remote"):  # a place, defaults (in the key), labels
+    # a place, defaults (in the key), labels, and what the revision says already
+    for name in ("source", "sampling", "demo", "remote", "weight_bytes"):
         del fields[name]
     return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
 class GenerationRequest:
-    """What an engine is asked: canonical messages and effective parameters."""
+    """What an engine is asked: canonical messages and effective parameters.
+
+    Past `thought_tokens` a thinking model's thought is ended for it; None: no limit.
+    """
 
     messages: tuple[Message, ...]
     sampling: Sampling
     max_tokens: int
+    thought_tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,12 +130,33 @@ EngineEvent = ThoughtDelta | TextDelta | Completion | Failure
 Listener = Callable[[EngineEvent], None]
 
 
+class Priority(IntEnum):
+    """What goes first: the lower number."""
+
+    ANSWER = 0  # somebody reads it
+    PREPARE = 1  # somebody will probably ask: gives way to answers, and goes on after them
+    AUDIT = 2  # begins only if there is nothing else; the next request of another kind ends it
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an answer stands: `ahead` others come first, which takes about `wait_s` seconds (None:
+    nothing to judge by yet)."""
+
+    ahead: int
+    wait_s: float | None
+
+
+OnMove = Callable[[Place], None]
+
+
 @dataclass(slots=True)
 class Job:
     """A submitted request. Any thread may cancel it; cancelling twice or late does nothing."""
 
     request: GenerationRequest
     listener: Listener
+    priority: Priority = Priority.ANSWER
     stop: threading.Event = field(default_factory=threading.Event)
 
     def cancel(self) -> None:
@@ -146,19 +175,29 @@ class Engine(Protocol):
 
     @property
     def waiting(self) -> int:
-        """Jobs that a new one has to wait for: queued or running, idle ones left out."""
+        """Answers that are queued or running, as far as a new one has to wait for them."""
         ...
 
-    def submit(self, request: GenerationRequest, listener: Listener, *, idle: bool = False) -> Job:
+    def submit(
+        self,
+        request: GenerationRequest,
+        listener: Listener,
+        *,
+        priority: Priority = Priority.ANSWER,
+        visitor: str = "",
+        on_move: OnMove | None = None,
+    ) -> Job:
         """Queue a request. `listener` is called on the worker's thread: deltas in order, then
         exactly one Completion or Failure; on the canceller's thread where the job never ran.
-        `idle`: begin only if there is nothing else to do, and be cancelled by the next request.
+        Visitors take turns; a request of `visitor` "" is a visitor of its own. `on_move` hears the
+        place of an answer that has to wait, at first and whenever it changes, before any delta. It
+        is called while the queue is locked: it must return at once and ask nothing of the engine.
 
-        Raises errors.EngineBusy when the queue is full (for idle: is not empty), EngineClosed
-        after `close`.
+        Raises errors.EngineBusy when the queue is full (for an audit: when there is anything else
+        to do), EngineClosed after `close`.
         """
         ...
 
     def close(self) -> None:
-        """Finish queued and running jobs, then release the model. Blocks until that is done."""
+        """Finish queued and running answers, then release the model. Blocks until that is done."""
         ...

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import huggingface_hub
@@ -13,6 +14,7 @@ from tqdm.auto import tqdm
 
 from qwen_ui.demo_model import VARIANTS
 from qwen_ui.engines.base import Engine, EngineSpec
+from qwen_ui.engines.family import full_name
 from qwen_ui.engines.identity import Placement, resolve_spec, weights_digest
 from qwen_ui.engines.loader import Progress, load_engine
 from qwen_ui.engines.registry import ModelSource
@@ -27,6 +29,7 @@ PREFERRED = "Qwen/Qwen3-VL-4B-Instruct"
 _SMALL_FILES = ("*.json", "*.jinja", "*.txt")
 _WEIGHTS = "*.safetensors"
 _HUB_TIMEOUT_S = 10.0
+_DOWNLOAD = 0.8  # its share of the progress; the rest is loading
 
 
 def model_sources(settings: Settings) -> list[ModelSource]:
@@ -35,14 +38,14 @@ def model_sources(settings: Settings) -> list[ModelSource]:
     Raises errors.ModelFailed for a remote name that is none.
     """
     names = [choose_default(settings), *settings.models.split(","), *VARIANTS]
-    wanted = dict.fromkeys(name.strip() for name in names if name.strip())
+    wanted = dict.fromkeys(_full_name(name) for name in names if name.strip())
     return [_source(name, settings) for name in wanted]
 
 
 def choose_default(settings: Settings) -> str:
     """What `--model auto` means on this machine; says why."""
     if settings.model != "auto":
-        return settings.model
+        return _full_name(settings.model)
     if not torch.cuda.is_available():
         log.info("model: demo, since there is no CUDA device (--model %s: a real one)", PREFERRED)
     elif (problem := _unreachable(PREFERRED)) is not None:
@@ -51,6 +54,12 @@ def choose_default(settings: Settings) -> str:
         log.info("model: %s, since there is a CUDA device", PREFERRED)
         return PREFERRED
     return next(iter(VARIANTS))
+
+
+def _full_name(name: str) -> str:
+    """A folder is called as it is, even where it has the short name of a published model."""
+    name = name.strip()
+    return name if Path(name).expanduser().is_dir() else full_name(name)
 
 
 def _source(name: str, settings: Settings) -> ModelSource:
@@ -62,6 +71,7 @@ def _source(name: str, settings: Settings) -> ModelSource:
         settings.attention,
         settings.min_pixels,
         settings.max_pixels,
+        settings.quantization,
     )
     if name in VARIANTS:
         # small pictures are part of the demo model: the limits of big ones do not fit it
@@ -70,7 +80,7 @@ def _source(name: str, settings: Settings) -> ModelSource:
     folder = Path(name).expanduser()
     if folder.is_dir():
         return FolderSource(folder.resolve().name, folder, placement, settings)
-    revision = settings.revision if name == settings.model else None
+    revision = settings.revision if name == _full_name(settings.model) else None
     return HubSource(name, revision, placement, settings)
 
 
@@ -119,11 +129,13 @@ class HubSource:
         return resolve_spec(self.name, folder, folder.name, self.placement, source=self.name)
 
     def load(self, spec: EngineSpec, progress: Progress) -> Engine:
+        fetched = partial(_share, progress, 0.0, _DOWNLOAD)
         try:
-            folder = Path(self._download((*_SMALL_FILES, _WEIGHTS), spec.revision, progress))
+            folder = Path(self._download((*_SMALL_FILES, _WEIGHTS), spec.revision, fetched))
         except Exception as error:  # as above
             raise ModelFailed(self.name, _hub_reason(self.name, error)) from error
-        return load_engine(spec, folder, progress, self.settings.max_queue)
+        read = partial(_share, progress, _DOWNLOAD, 1.0)
+        return load_engine(spec, folder, read, self.settings.max_queue)
 
     def _download(
         self,
@@ -137,6 +149,11 @@ class HubSource:
             allow_patterns=list(patterns),
             tqdm_class=_download_bar(progress) if progress else None,
         )
+
+
+def _share(progress: Progress, start: float, end: float, fraction: float) -> None:
+    """Tell a step's progress as that of the whole."""
+    progress(start + fraction * (end - start))
 
 
 def _download_bar(progress: Progress) -> type[tqdm]:

@@ -20,6 +20,8 @@ import transformers
 from transformers.utils import is_flash_attn_2_available
 
 from qwen_ui.engines.base import EngineSpec, Sampling
+from qwen_ui.engines.memory import weight_bytes
+from qwen_ui.engines.quantization import NONE, resolve_quantization
 from qwen_ui.errors import ModelFailed
 
 log = logging.getLogger(__name__)
@@ -50,6 +52,7 @@ class Placement:
     attention: str = "auto"
     min_pixels: int | None = None
     max_pixels: int | None = None
+    quantization: str = NONE
 
 
 def resolve_spec(
@@ -63,6 +66,8 @@ def resolve_spec(
     dtype = _dtype(config, placement.dtype)
     low, high = _pixel_limits(name, folder, placement)
     thinking = _opens_a_thought(folder)
+    weights = weight_bytes(name, folder, config, dtype, device)
+    quantization = resolve_quantization(name, placement.quantization)
     return EngineSpec(
         engine="transformers",
         model=name,
@@ -84,6 +89,8 @@ def resolve_spec(
         thinking=thinking,
         demo=demo,
         sampling=_sampling(folder) if thinking else Sampling(),
+        quantization=quantization,
+        weight_bytes=weights if quantization == NONE else weights // 2,
     )
 
 

@@ -15,8 +15,9 @@ from tqdm.auto import tqdm
 from transformers import AutoModelForImageTextToText
 from transformers.utils import logging as transformers_logging
 
-from qwen_ui.engines.base import Completion, EngineSpec, GenerationRequest, Sampling
+from qwen_ui.engines.base import Completion, EngineSpec, GenerationRequest, Priority, Sampling
 from qwen_ui.engines.processor import load_processor
+from qwen_ui.engines.quantization import quantization_options
 from qwen_ui.engines.transformers import TransformersEngine
 from qwen_ui.errors import ModelFailed
 from qwen_ui.types import Image, Message
@@ -52,6 +53,7 @@ def _load_model(spec: EngineSpec, folder: Path) -> Any:
             device_map="auto" if spec.device == "cuda" else {"": spec.device},
             use_safetensors=True,
             local_files_only=True,
+            **quantization_options(spec.quantization),
         )
     except torch.OutOfMemoryError as error:
         raise ModelFailed(
@@ -83,7 +85,7 @@ def _warm_up(engine: TransformersEngine) -> None:
         if hasattr(event, "error") or isinstance(event, Completion):
             ended.set()
 
-    engine.submit(request, hear)
+    engine.submit(request, hear, priority=Priority.PREPARE)  # no measure of how long answers take
     ended.wait()
     if not isinstance(outcome[-1], Completion):
         engine.close()

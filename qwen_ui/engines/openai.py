@@ -26,6 +26,9 @@ from qwen_ui.engines.base import (
     GenerationRequest,
     Job,
     Listener,
+    OnMove,
+    Place,
+    Priority,
 )
 from qwen_ui.engines.endpoints import Endpoint, Endpoints
 from qwen_ui.engines.openai_exchange import CONNECT_S, Patience, Post, exchange
@@ -74,8 +77,19 @@ class OpenAIEngine:
         """Jobs that a new one waits for: none while fewer than SIDE_BY_SIDE run."""
         return max(0, self._pending - SIDE_BY_SIDE + 1)
 
-    def submit(self, request: GenerationRequest, listener: Listener, *, idle: bool = False) -> Job:
-        job = _Running(request, listener, self)
+    def submit(
+        self,
+        request: GenerationRequest,
+        listener: Listener,
+        *,
+        priority: Priority = Priority.ANSWER,
+        visitor: str = "",
+        on_move: OnMove | None = None,
+    ) -> Job:
+        """As `Engine.submit`, but in the order in which they come: the server shares its time out.
+        `on_move` hears the first place only."""
+        idle = priority is not Priority.ANSWER
+        job = _Running(request, listener, self, priority)
         with self._changed:
             if self._closed:
                 raise EngineClosed
@@ -84,6 +98,8 @@ class OpenAIEngine:
             if idle:
                 self._idle = job
             else:
+                if on_move is not None and self.waiting:
+                    on_move(Place(self.waiting, None))
                 self._pending += 1
                 self._stop_idle()
             self._loop.call_soon_threadsafe(job.begin)
@@ -181,9 +197,13 @@ class _Running(Job):
     __slots__ = ("_engine", "_task")
 
     def __init__(
-        self, request: GenerationRequest, listener: Listener, engine: OpenAIEngine
+        self,
+        request: GenerationRequest,
+        listener: Listener,
+        engine: OpenAIEngine,
+        priority: Priority,
     ) -> None:
-        super().__init__(request, listener)
+        super().__init__(request, listener, priority)
         self._engine = engine
         self._task: asyncio.Task[Completion | Failure] | None = None
 

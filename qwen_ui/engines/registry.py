@@ -10,6 +10,7 @@ from concurrent.futures import Future
 from typing import Protocol
 
 from qwen_ui.engines.base import Engine, EngineSpec
+from qwen_ui.engines.memory import Memory, check_fits, in_the_way, look
 from qwen_ui.errors import EngineBusy, ModelFailed, QwenUIError, UnknownModel
 from qwen_ui.types import ModelInfo, ModelState, ModelStatus
 
@@ -48,16 +49,23 @@ class _Slot:
 
 
 class EngineRegistry:
-    """Loads come one after another; at most `keep_loaded` models stay in memory.
+    """Loads come one after another; at most `keep_loaded` models stay in memory, fewer where it is
+    too small for so many.
 
     Before a load the least recently used engines are closed: their running answers finish, new
-    questions to them load them again. Thread-safe.
+    questions to them load them again. A model that cannot fit is refused before that. Thread-safe.
     """
 
-    def __init__(self, sources: Sequence[ModelSource], keep_loaded: int = 1) -> None:
+    def __init__(
+        self,
+        sources: Sequence[ModelSource],
+        keep_loaded: int = 1,
+        look: Callable[[str], Memory | None] = look,
+    ) -> None:
         self._slots = {source.name: _Slot(source) for source in sources}
         self._default = sources[0].name
         self._keep = keep_loaded
+        self._look = look
         self._loaded: OrderedDict[str, Engine] = OrderedDict()  # the last one was used last
         self._lock = threading.Lock()
         self._closed = False
@@ -117,6 +125,18 @@ class EngineRegistry:
         with self._lock:
             return self._loaded.get(name)
 
+    def unload(self, name: str) -> bool:
+        """Give a model's memory back; the next question to it loads it again. Blocks until its
+        queued answers have ended. False when it was not in memory. Raises errors.UnknownModel."""
+        self._slot(name)
+        with self._lock:
+            engine = self._loaded.pop(name, None)
+        if engine is None:
+            return False
+        log.info("unloading %s", name)
+        engine.close()
+        return True
+
     def close(self) -> None:
         """Close every engine; blocks until running answers have ended, but not for a load."""
         with self._lock:
@@ -170,7 +190,7 @@ class EngineRegistry:
 
         try:
             spec = _resolved(slot)
-            self._make_room()
+            self._make_room(spec)
             return slot.source.load(spec, report)
         except QwenUIError:
             raise
@@ -178,14 +198,16 @@ class EngineRegistry:
             log.exception("loading %s failed", name)
             raise ModelFailed(name, f"{type(error).__name__}: {error}") from error
 
-    def _make_room(self) -> None:
+    def _make_room(self, spec: EngineSpec) -> None:
+        check_fits(spec, self._look(spec.device))
         while True:
+            memory = self._look(spec.device)
             with self._lock:
-                if len(self._loaded) < self._keep:
-                    return
-                name, engine = self._loaded.popitem(last=False)
-            log.info("unloading %s", name)
-            engine.close()
+                loaded = {name: engine.spec for name, engine in self._loaded.items()}
+            name = in_the_way(spec, loaded, self._keep, memory)
+            if name is None:
+                return
+            self.unload(name)
 
     def _info(self, name: str, slot: _Slot) -> ModelInfo:
         with self._lock:

@@ -13,16 +13,21 @@ from transformers import (
 )
 
 from qwen_ui.engines.base import Sampling
+from qwen_ui.engines.thought_budget import ThoughtBudget
 
 
 class Sampler:
     """Deterministic: the same logits, parameters and seed give the same tokens.
 
     `generate()` would draw from the process-wide generator, which other requests move on.
-    `suppressed` ids are never chosen: the model must not open a picture of its own.
+    `suppressed` ids are never chosen: the model must not open a picture of its own. `budget` has
+    the last word.
     """
 
-    def __init__(self, sampling: Sampling, suppressed: Sequence[int]) -> None:
+    def __init__(
+        self, sampling: Sampling, suppressed: Sequence[int], budget: ThoughtBudget | None = None
+    ) -> None:
+        self._budget = budget
         self._suppressed = torch.tensor(list(suppressed), dtype=torch.long)
         self._greedy = sampling.temperature == 0
         self._warpers = _warpers(sampling)
@@ -30,6 +35,10 @@ class Sampler:
 
     def choose(self, logits: torch.Tensor) -> int:
         """The id chosen from `logits` [vocabulary] on any device; drawing happens on the CPU."""
+        wanted = self._wanted(logits)
+        return wanted if self._budget is None else self._budget.next(wanted)
+
+    def _wanted(self, logits: torch.Tensor) -> int:
         if self._suppressed.device != logits.device:
             self._suppressed = self._suppressed.to(logits.device)
         logits = logits.index_fill(0, self._suppressed, float("-inf"))

@@ -12,6 +12,8 @@ from qwen_ui.engines.base import (
     GenerationRequest,
     Job,
     Listener,
+    OnMove,
+    Priority,
 )
 from qwen_ui.engines.worker import Worker
 from qwen_ui.errors import QwenUIError
@@ -69,8 +71,18 @@ class ScriptedEngine:
     def waiting(self) -> int:
         return self._worker.waiting
 
-    def submit(self, request: GenerationRequest, listener: Listener, *, idle: bool = False) -> Job:
-        return self._worker.submit(request, listener, idle=idle)
+    def submit(
+        self,
+        request: GenerationRequest,
+        listener: Listener,
+        *,
+        priority: Priority = Priority.ANSWER,
+        visitor: str = "",
+        on_move: OnMove | None = None,
+    ) -> Job:
+        return self._worker.submit(
+            request, listener, priority=priority, visitor=visitor, on_move=on_move
+        )
 
     def close(self) -> None:
         self.release()

@@ -14,11 +14,20 @@ from typing import Any
 import torch
 from transformers import DynamicCache
 
-from qwen_ui.engines.base import Completion, EngineSpec, GenerationRequest, Job, Listener
+from qwen_ui.engines.base import (
+    Completion,
+    EngineSpec,
+    GenerationRequest,
+    Job,
+    Listener,
+    OnMove,
+    Priority,
+)
 from qwen_ui.engines.detokenizer import Detokenizer
 from qwen_ui.engines.processor import PictureProcessor
 from qwen_ui.engines.prompt import Prompt, build_prompt
 from qwen_ui.engines.sampler import Sampler
+from qwen_ui.engines.thought_budget import ThoughtBudget, thought_marks
 from qwen_ui.engines.worker import Worker
 from qwen_ui.errors import OutOfMemory
 from qwen_ui.types import FinishReason
@@ -37,14 +46,25 @@ class TransformersEngine:
         self._processor = processor
         self._end_ids = _end_ids(model, processor)
         self._suppressed = _ids(processor, _NEVER_GENERATED)
+        self._thought_marks = thought_marks(processor.tokenizer)
         self._worker = Worker(spec.model, self._answer, max_queue)
 
     @property
     def waiting(self) -> int:
         return self._worker.waiting
 
-    def submit(self, request: GenerationRequest, listener: Listener, *, idle: bool = False) -> Job:
-        return self._worker.submit(request, listener, idle=idle)
+    def submit(
+        self,
+        request: GenerationRequest,
+        listener: Listener,
+        *,
+        priority: Priority = Priority.ANSWER,
+        visitor: str = "",
+        on_move: OnMove | None = None,
+    ) -> Job:
+        return self._worker.submit(
+            request, listener, priority=priority, visitor=visitor, on_move=on_move
+        )
 
     def close(self) -> None:
         """Finish what is queued, then give the memory back."""
@@ -73,7 +93,10 @@ class TransformersEngine:
         )
         room = self.spec.context_tokens - prompt.length
         text = self._detokenizer()
-        sampler = Sampler(request.sampling, self._suppressed)
+        budget = ThoughtBudget(
+            request.thought_tokens, self._thought_marks, thinking=self.spec.thinking
+        )
+        sampler = Sampler(request.sampling, self._suppressed, budget)
         device_began = time.perf_counter()
         first_s, count, reason = 0.0, 0, FinishReason.CANCELLED
         for token in self._tokens(prompt, sampler, job):
@@ -91,6 +114,8 @@ class TransformersEngine:
             if count == room:
                 reason = FinishReason.CONTEXT
                 break
+        if budget.cut and reason in (FinishReason.STOP, FinishReason.LENGTH):
+            reason = FinishReason.THOUGHT
         ended = time.perf_counter()
         return Completion(
             reason, prompt.length, count, first_s, ended - began, ended - device_began

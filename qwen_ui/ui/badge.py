@@ -91,6 +91,8 @@ def _ending(turn: Turn, say: Texts) -> list[str]:
             return [say("badge.cut", tokens=tokens) if tokens else say("badge.cut_untold")]
         case FinishReason.CONTEXT:
             return [say("badge.context")]
+        case FinishReason.THOUGHT:
+            return [say("badge.thought")]
         case FinishReason.STOP | None:
             return []
 

@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import quote
 
 from qwen_ui.types import ModelStatus, Picture
-from qwen_ui.ui.badge import badge
+from qwen_ui.ui.badge import badge, duration
 from qwen_ui.ui.conversation import Conversation, Turn, TurnState
 from qwen_ui.ui.i18n import Texts
 from qwen_ui.ui.typed import as_typed
@@ -103,10 +103,11 @@ def _waiting(status: ModelStatus | None, say: Texts) -> str:
     match status:
         case None:
             return ""
-        case ModelStatus(waiting=1):
-            return say("chat.waiting_one")
         case ModelStatus(waiting=count) if count:
-            return say("chat.waiting", count=count)
+            line = say("chat.waiting_one") if count == 1 else say("chat.waiting", count=count)
+            if status.wait_s is None:
+                return line
+            return say("chat.wait", line=line, time=duration(max(1.0, status.wait_s), say))
         case ModelStatus(progress=progress) if progress >= 1:
             return ""
         case ModelStatus(progress=0):

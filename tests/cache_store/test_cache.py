@@ -192,6 +192,8 @@ def test_a_ttl_of_its_own_beats_the_policy_either_way(rig: Rig) -> None:
         (FinishReason.CONTEXT, 100, False),
         (FinishReason.CANCELLED, 4, False),
         (FinishReason.CANCELLED, 100, False),
+        (FinishReason.THOUGHT, 4, False),
+        (FinishReason.THOUGHT, 100, False),
     ],
 )
 def test_only_finished_answers_are_stored(
@@ -204,7 +206,8 @@ def test_only_finished_answers_are_stored(
 
 
 def test_every_finish_reason_is_decided() -> None:
-    assert set(FinishReason) == {"stop", "length", "context", "cancelled"}  # else: the table above
+    decided = {"stop", "length", "context", "cancelled", "thought"}
+    assert set(FinishReason) == decided  # else: the table above
 
 
 def test_an_answer_that_stopped_serves_every_limit_that_it_fits_in(rig: Rig) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from qwen_ui.engines import catalog
-from qwen_ui.engines.catalog import choose_default, model_sources
+from qwen_ui.engines.catalog import FolderSource, HubSource, choose_default, model_sources
 from qwen_ui.errors import ModelFailed
 from qwen_ui.settings import Settings
 from tests.engines.tiny import save_tiny
@@ -75,3 +75,25 @@ def test_a_folder_is_resolved_and_loaded(tmp_path: Path) -> None:
     spec = source.resolve()
     assert (spec.model, spec.source, spec.demo) == ("my-model", str(folder), False)
     source.load(spec, lambda fraction: None).close()
+
+
+def test_short_names_of_published_models_are_enough(tmp_path: Path) -> None:
+    chosen = settings(tmp_path, model="4b", models="8b-thinking, 4B, Qwen/Qwen3-VL-4B-Instruct")
+    names = [source.name for source in model_sources(chosen)]
+    assert names[:2] == ["Qwen/Qwen3-VL-4B-Instruct", "Qwen/Qwen3-VL-8B-Thinking"]
+    assert len(names) == 4  # and the demo models: one model under three names is one
+
+
+def test_a_revision_belongs_to_the_default_model_whatever_name_it_was_given(tmp_path: Path) -> None:
+    first, second, *_ = model_sources(settings(tmp_path, model="4b", models="8b", revision="v1"))
+    assert isinstance(first, HubSource)
+    assert isinstance(second, HubSource)
+    assert (first.revision, second.revision) == ("v1", None)
+
+
+def test_a_folder_with_a_short_name_is_that_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("4b").mkdir()
+    assert isinstance(model_sources(settings(tmp_path, model="4b"))[0], FolderSource)

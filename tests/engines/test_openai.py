@@ -23,6 +23,7 @@ from qwen_ui.engines.base import (
     EngineSpec,
     Failure,
     GenerationRequest,
+    Priority,
     Sampling,
 )
 from qwen_ui.engines.openai import SIDE_BY_SIDE, OpenAIEngine
@@ -559,19 +560,19 @@ def test_an_idle_job_gives_way(server: OpenAIServer, make: Made) -> None:
     server.script.extend([says_then(hangs), says_then(hangs)])
     engine, idle = make(), Heard()
     request = GenerationRequest((QUESTION,), Sampling(), 9)
-    engine.submit(request, idle, idle=True)
+    engine.submit(request, idle, priority=Priority.AUDIT)
     once_asked(server)
     assert engine.waiting == 0
     with pytest.raises(errors.EngineBusy):
-        engine.submit(request, Heard(), idle=True)
+        engine.submit(request, Heard(), priority=Priority.AUDIT)
     job, heard = submit(engine, QUESTION)
     assert idle.wait().completion.reason is FinishReason.CANCELLED
     with pytest.raises(errors.EngineBusy):
-        engine.submit(request, Heard(), idle=True)
+        engine.submit(request, Heard(), priority=Priority.AUDIT)
     once_asked(server, 2)
     job.cancel()
     heard.wait()
-    engine.submit(request, idle := Heard(), idle=True)
+    engine.submit(request, idle := Heard(), priority=Priority.AUDIT)
     assert idle.wait().text == "one two three"
 
 

@@ -7,16 +7,19 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 
-from qwen_ui.engines.base import Engine, EngineSpec
+from qwen_ui.engines.base import Completion, Engine, EngineSpec, GenerationRequest, Sampling
+from qwen_ui.engines.memory import Memory
 from qwen_ui.engines.registry import EngineRegistry, Progress
 from qwen_ui.engines.scripted import ScriptedEngine
 from qwen_ui.errors import EngineBusy, ModelFailed, UnknownModel
-from qwen_ui.types import ModelState
+from qwen_ui.types import Message, ModelState
 from tests.service import ScriptedSource
 
+GB = 10**9
 Made = tuple[EngineRegistry, dict[str, ScriptedSource]]
 
 
@@ -231,3 +234,67 @@ def test_closing_closes_every_engine_and_refuses_new_loads_in_words(made: Made) 
     for name in ("one", "three"):
         with pytest.raises(ModelFailed, match="shutting down"):
             load(registry, name)
+
+
+# --- memory ------------------------------------------------------------------------------------
+
+
+def sized(name: str, weights: int) -> ScriptedSource:
+    source = ScriptedSource(name)
+    source.spec = replace(source.spec, weight_bytes=weights)
+    return source
+
+
+def test_a_model_that_cannot_fit_is_refused_and_the_old_one_stays() -> None:
+    sources = [sized("small", 1 * GB), sized("huge", 99 * GB)]
+    registry = EngineRegistry(sources, look=lambda device: Memory(3 * GB, 4 * GB))
+    engine = load(registry, "small")
+    with pytest.raises(ModelFailed, match=r"its weights take 99\.0 GB"):
+        load(registry, "huge")
+    assert sources[1].loads == 0
+    assert state(registry, "huge") is ModelState.FAILED
+    assert load(registry, "small") is engine
+    registry.close()
+
+
+def test_two_models_stay_side_by_side_only_where_memory_allows() -> None:
+    total = 10 * GB
+
+    def look(device: str) -> Memory:
+        taken = sum(s.spec.weight_bytes for s in sources if registry.loaded(s.name))
+        return Memory(total - taken, total)
+
+    sources = [sized("one", 4 * GB), sized("two", 4 * GB), sized("three", 6 * GB)]
+    registry = EngineRegistry(sources, keep_loaded=3, look=look)
+    for name in ("one", "two"):
+        load(registry, name)
+    assert all(registry.loaded(name) for name in ("one", "two"))
+    load(registry, "three")
+    assert [bool(registry.loaded(s.name)) for s in sources] == [False, False, True]
+    registry.close()
+
+
+def test_a_model_is_unloaded_by_hand_after_its_answers_and_loaded_again_when_asked() -> None:
+    gate, ended = threading.Event(), threading.Event()
+
+    def script(request: GenerationRequest) -> list[str]:
+        assert gate.wait(10)
+        return ["a"]
+
+    registry = EngineRegistry([ScriptedSource("one", script=script)])
+    engine = load(registry, "one")
+    question = GenerationRequest((Message("user", ("hi",)),), Sampling(), 1)
+    engine.submit(question, lambda event: ended.set() if isinstance(event, Completion) else None)
+    with ThreadPoolExecutor(1) as pool:
+        unloading = pool.submit(registry.unload, "one")
+        with pytest.raises(concurrent.futures.TimeoutError):
+            unloading.result(0.1)
+        assert state(registry, "one") is ModelState.UNLOADED
+        gate.set()
+        assert unloading.result(10)
+    assert ended.is_set()
+    assert not registry.unload("one")
+    assert load(registry, "one") is not engine
+    with pytest.raises(UnknownModel):
+        registry.unload("four")
+    registry.close()

@@ -322,3 +322,55 @@ def test_a_thinking_model_tells_thoughts_and_answer_apart(tmp_path: Path) -> Non
     engine.close()
     assert (heard.thought, heard.text) == ("A red one.", "Red.")
     assert heard.completion.reason is FinishReason.STOP
+
+
+@pytest.fixture(scope="module")
+def thinker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TransformersEngine]:
+    """It only thinks: it cannot end a thought by itself."""
+    engine = load(save_tiny(tmp_path_factory.mktemp("thinker"), thinking=True))
+    known = engine._processor.tokenizer.get_added_vocab()
+    engine._suppressed += [known["<think>"], known["</think>"]]
+    yield engine
+    engine.close()
+
+
+def thinking(engine: TransformersEngine, budget: int | None, max_tokens: int = 20) -> Heard:
+    heard = Heard()
+    engine.submit(GenerationRequest((QUESTION,), Sampling(), max_tokens, budget), heard)
+    return heard.wait()
+
+
+def test_past_its_budget_the_thought_is_ended_and_the_answer_goes_on(
+    thinker: TransformersEngine,
+) -> None:
+    free, cut = thinking(thinker, None), thinking(thinker, 5)
+    assert (free.completion.reason, free.text) == (FinishReason.LENGTH, "")
+    assert cut.completion.reason is FinishReason.THOUGHT
+    assert cut.thought
+    assert free.thought.startswith(cut.thought)
+    assert cut.text
+    assert cut.completion.completion_tokens == 20
+
+
+def test_the_model_reads_the_ending_that_was_written_for_it(thinker: TransformersEngine) -> None:
+    seen: list[int] = []
+    forward = thinker._model.forward
+
+    def spy(*args: Any, **kwargs: Any) -> Any:
+        seen.append(int(kwargs["input_ids"][0, -1]))
+        return forward(*args, **kwargs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(thinker._model, "forward", spy)
+        thinking(thinker, 5, max_tokens=20)
+    ending = thinker._processor.tokenizer("\n</think>\n\n")["input_ids"]
+    assert seen[6 : 6 + len(ending)] == ending  # behind the prompt's last token and five thoughts
+
+
+@pytest.mark.parametrize("budget", [20, 1000])
+def test_a_budget_that_is_not_used_up_changes_nothing(
+    thinker: TransformersEngine, budget: int
+) -> None:
+    free, within = thinking(thinker, None), thinking(thinker, budget)
+    assert within.thought == free.thought
+    assert within.completion.reason is FinishReason.LENGTH

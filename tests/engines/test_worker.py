@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gc
+import random
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,12 +13,15 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from qwen_ui.engines.base import (
+    CANCELLED,
     Completion,
     EngineClosed,
     EngineEvent,
     Failure,
     GenerationRequest,
     Job,
+    Place,
+    Priority,
     Sampling,
 )
 from qwen_ui.engines.worker import Worker
@@ -24,6 +29,13 @@ from qwen_ui.errors import EngineBusy, GenerationFailed, OutOfMemory
 from qwen_ui.types import FinishReason, TextDelta
 
 DONE = Completion(FinishReason.STOP, 1, 1, 0.0, 0.0, 0.0)
+
+
+def until(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.002)
 
 
 def request(number: int = 0) -> GenerationRequest:
@@ -277,7 +289,7 @@ def test_each_job_ends_exactly_once_under_cancellation_from_all_sides(
 
 def test_an_idle_job_runs_when_there_is_nothing_else_and_nobody_sees_it_wait(gated: Gated) -> None:
     listener = Listener()
-    gated.worker.submit(request(7), listener, idle=True)
+    gated.worker.submit(request(7), listener, priority=Priority.AUDIT)
     assert gated.began.wait(10)
     assert gated.worker.waiting == 0
     gated.gate.set()
@@ -287,7 +299,7 @@ def test_an_idle_job_runs_when_there_is_nothing_else_and_nobody_sees_it_wait(gat
 
 def test_an_ordinary_job_stops_the_idle_one_and_runs(gated: Gated) -> None:
     idle, visitor = Listener(), Listener()
-    gated.worker.submit(request(1), idle, idle=True)
+    gated.worker.submit(request(1), idle, priority=Priority.AUDIT)
     assert gated.began.wait(10)
     gated.worker.submit(request(2), visitor)
     end = idle.end()
@@ -301,14 +313,14 @@ def test_an_ordinary_job_stops_the_idle_one_and_runs(gated: Gated) -> None:
 def test_an_idle_job_is_refused_while_anything_runs_or_waits(gated: Gated) -> None:
     gated.worker.submit(request(1), Listener())
     with pytest.raises(EngineBusy):
-        gated.worker.submit(request(2), Listener(), idle=True)
+        gated.worker.submit(request(2), Listener(), priority=Priority.AUDIT)
     gated.gate.set()
 
 
 def test_there_is_one_idle_job_at_most_and_it_takes_no_place(gated: Gated) -> None:
-    first = gated.worker.submit(request(1), Listener(), idle=True)
+    first = gated.worker.submit(request(1), Listener(), priority=Priority.AUDIT)
     with pytest.raises(EngineBusy):
-        gated.worker.submit(request(2), Listener(), idle=True)
+        gated.worker.submit(request(2), Listener(), priority=Priority.AUDIT)
     assert gated.began.wait(10)
     listeners = [Listener() for _ in range(4)]  # one to run, three to wait: as without it
     for number, listener in enumerate(listeners):
@@ -320,7 +332,7 @@ def test_there_is_one_idle_job_at_most_and_it_takes_no_place(gated: Gated) -> No
 
 def test_closing_stops_an_idle_job(gated: Gated) -> None:
     listener = Listener()
-    gated.worker.submit(request(1), listener, idle=True)
+    gated.worker.submit(request(1), listener, priority=Priority.AUDIT)
     assert gated.began.wait(10)
     gated.worker.close()
     end = listener.end()
@@ -345,7 +357,7 @@ def test_an_idle_job_never_delays_or_outlives_ordinary_ones(
         for _ in range(repetitions(3000)):
             listener = Listener()
             try:
-                worker.submit(request(-1), listener, idle=True)
+                worker.submit(request(-1), listener, priority=Priority.AUDIT)
             except EngineBusy:
                 continue
             idle.append(listener)
@@ -362,3 +374,244 @@ def test_an_idle_job_never_delays_or_outlives_ordinary_ones(
     assert [listener.end() for listener in asked] == [DONE] * len(asked)
     assert {len(listener.heard) for listener in (*idle, *asked)} == {1}
     assert [number for number in ran if number >= 0] == list(range(len(asked)))
+
+
+# --- what is prepared --------------------------------------------------------------------------
+
+
+def test_an_answer_interrupts_what_is_prepared_and_that_goes_on_afterwards(gated: Gated) -> None:
+    prepared, visitor = Listener(), Listener()
+    gated.worker.submit(request(1), prepared, priority=Priority.PREPARE)
+    assert gated.began.wait(10)
+    gated.worker.submit(request(2), visitor)
+    until(lambda: gated.ran == [1, 2])
+    assert prepared.heard == []
+    gated.gate.set()
+    assert prepared.end() == DONE
+    assert gated.ran == [1, 2, 1]
+    assert prepared.heard == [TextDelta("1"), DONE]
+    assert visitor.heard == [TextDelta("2"), DONE]
+
+
+def test_several_are_prepared_in_order_and_none_is_counted_as_waiting(gated: Gated) -> None:
+    listeners = [Listener() for _ in range(3)]
+    for number, listener in enumerate(listeners):
+        gated.worker.submit(request(number), listener, priority=Priority.PREPARE)
+    assert gated.worker.waiting == 0
+    gated.gate.set()
+    assert [listener.end() for listener in listeners] == [DONE] * 3
+    assert gated.ran == [0, 1, 2]
+
+
+def test_what_is_prepared_is_bounded_and_leaves_the_places_of_answers_alone(gated: Gated) -> None:
+    prepared = [Listener() for _ in range(4)]
+    for listener in prepared:
+        gated.worker.submit(request(), listener, priority=Priority.PREPARE)
+    with pytest.raises(EngineBusy):
+        gated.worker.submit(request(), Listener(), priority=Priority.PREPARE)
+    answers = [Listener() for _ in range(4)]
+    for listener in answers:
+        gated.worker.submit(request(1), listener)
+    gated.gate.set()
+    assert [listener.end() for listener in (*answers, *prepared)] == [DONE] * 8
+
+
+@pytest.mark.parametrize("when", ["running", "interrupted"])
+def test_what_is_prepared_can_be_cancelled(gated: Gated, when: str) -> None:
+    prepared = Listener()
+    job = gated.worker.submit(request(1), prepared, priority=Priority.PREPARE)
+    assert gated.began.wait(10)
+    if when == "interrupted":
+        gated.worker.submit(request(2), Listener())
+        until(lambda: gated.ran == [1, 2])
+    job.cancel()
+    end = prepared.end()
+    assert isinstance(end, Completion)
+    assert end.reason is FinishReason.CANCELLED
+    gated.gate.set()
+    last = Listener()
+    gated.worker.submit(request(3), last)
+    last.end()
+    assert gated.ran.count(1) == 1
+    assert len(prepared.heard) == 1
+
+
+def test_preparing_ends_an_audit_and_no_audit_begins_before_it_is_done(gated: Gated) -> None:
+    audit, prepared = Listener(), Listener()
+    gated.worker.submit(request(1), audit, priority=Priority.AUDIT)
+    assert gated.began.wait(10)
+    gated.worker.submit(request(2), prepared, priority=Priority.PREPARE)
+    end = audit.end()
+    assert isinstance(end, Completion)
+    assert end.reason is FinishReason.CANCELLED
+    with pytest.raises(EngineBusy):
+        gated.worker.submit(request(3), Listener(), priority=Priority.AUDIT)
+    gated.gate.set()
+    assert prepared.end() == DONE
+    assert gated.ran == [1, 2]
+
+
+def test_closing_ends_what_is_prepared_running_or_not(gated: Gated) -> None:
+    listeners = [Listener() for _ in range(3)]
+    for listener in listeners:
+        gated.worker.submit(request(1), listener, priority=Priority.PREPARE)
+    assert gated.began.wait(10)
+    gated.worker.close()
+    assert [listener.heard[-1] for listener in listeners[1:]] == [CANCELLED] * 2
+    end = listeners[0].end()
+    assert isinstance(end, Completion)
+    assert end.reason is FinishReason.CANCELLED
+    assert gated.ran == [1]
+
+
+def test_each_job_of_any_kind_ends_exactly_once_while_others_interrupt_and_cancel(
+    repetitions: Callable[[int], int],
+) -> None:
+    def run(job: Job) -> Completion:
+        return CANCELLED if job.stop.is_set() else DONE
+
+    worker = Worker("test", run, max_queue=10_000)
+    listeners: list[Listener] = []
+
+    def work(seed: int) -> None:
+        draw = random.Random(seed)
+        for _ in range(repetitions(500)):
+            listener = Listener()
+            try:
+                job = worker.submit(
+                    request(), listener, priority=draw.choice(list(Priority)),
+                    visitor=draw.choice("ab"), on_move=lambda place: None,
+                )  # fmt: skip
+            except EngineBusy:
+                continue
+            listeners.append(listener)
+            if draw.random() < 0.3:
+                job.cancel()
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(work, range(4)))
+    assert all(listener.ended.wait(20) for listener in listeners)
+    worker.close()
+    assert {len(listener.heard) for listener in listeners} == {1}
+
+
+# --- places ------------------------------------------------------------------------------------
+
+
+def test_visitors_take_turns(gated: Gated) -> None:
+    last = Listener()
+    gated.worker.submit(request(1), Listener(), visitor="a")
+    assert gated.began.wait(10)
+    gated.worker.submit(request(2), last, visitor="a")
+    gated.worker.submit(request(3), Listener(), visitor="b")
+    gated.worker.submit(request(4), Listener(), visitor="c")
+    gated.gate.set()
+    last.end()
+    assert gated.ran == [1, 3, 4, 2]
+
+
+def test_one_visitor_gets_half_of_the_places_to_wait_in() -> None:
+    gate = threading.Event()
+    began = threading.Event()
+
+    def run(job: Job) -> Completion:
+        began.set()
+        assert gate.wait(10)
+        return DONE
+
+    worker = Worker("test", run, max_queue=4)
+    worker.submit(request(), Listener(), visitor="a")
+    assert began.wait(10)
+    for _ in range(2):
+        worker.submit(request(), Listener(), visitor="a")
+    with pytest.raises(EngineBusy):
+        worker.submit(request(), Listener(), visitor="a")
+    for visitor in ("b", ""):
+        worker.submit(request(), Listener(), visitor=visitor)
+    gate.set()
+    worker.close()
+
+
+def test_who_waits_hears_his_place_at_first_and_whenever_it_changes(gated: Gated) -> None:
+    places: dict[str, list[int]] = {name: [] for name in "abc"}
+
+    def submit(visitor: str) -> Job:
+        heard = places[visitor]
+        return gated.worker.submit(
+            request(), Listener(), visitor=visitor, on_move=lambda place: heard.append(place.ahead)
+        )
+
+    gated.worker.submit(request(), Listener(), visitor="a")
+    assert gated.began.wait(10)
+    submit("a")
+    second = submit("b")  # goes before a's second
+    submit("c")
+    assert places == {"a": [1, 2, 3], "b": [1], "c": [2]}
+    second.cancel()
+    assert places == {"a": [1, 2, 3, 2], "b": [1], "c": [2, 1]}
+    gated.gate.set()
+    gated.worker.close()
+    assert places == {"a": [1, 2, 3, 2, 1], "b": [1], "c": [2, 1]}
+
+
+def test_nobody_hears_of_a_place_that_need_not_wait(gated: Gated) -> None:
+    places: list[Place] = []
+    gated.worker.submit(request(1), Listener(), priority=Priority.PREPARE)
+    assert gated.began.wait(10)
+    answer = Listener()
+    gated.worker.submit(request(2), answer, on_move=places.append)
+    gated.gate.set()
+    answer.end()
+    assert places == []
+
+
+def test_the_wait_is_judged_by_the_answers_before() -> None:
+    gate = threading.Event()
+
+    def run(job: Job) -> Completion:
+        if job.request.max_tokens:
+            assert gate.wait(10)
+        else:
+            time.sleep(0.05)
+        return DONE
+
+    worker = Worker("test", run)
+    places: list[Place] = []
+    worker.submit(request(0), Listener(), on_move=places.append)
+    worker.submit(request(0), last := Listener(), on_move=places.append)
+    last.end()
+    worker.submit(request(1), Listener())
+    worker.submit(request(1), Listener(), on_move=places.append)
+    worker.submit(request(1), Listener(), on_move=places.append)
+    gate.set()
+    worker.close()
+    assert [place.ahead for place in places[:3]] == [1, 1, 2]
+    unknown, one, two = (place.wait_s for place in places[:3])
+    assert unknown is None
+    assert one is not None
+    assert two is not None
+    assert 0 <= one <= 0.5
+    assert 0.05 <= two - one + 0.01 <= 0.5
+
+
+# --- out of memory -----------------------------------------------------------------------------
+
+
+def test_caches_are_dropped_and_the_job_runs_again_where_the_engine_can_do_that() -> None:
+    tries: list[int] = []
+    freed: list[int] = []
+
+    def run(job: Job) -> Completion:
+        tries.append(1)
+        job.listener(TextDelta("a"))
+        if len(tries) == 1:
+            raise OutOfMemory
+        return DONE
+
+    worker = Worker("test", run, on_out_of_memory=lambda: freed.append(1))
+    listener = Listener()
+    worker.submit(request(), listener)
+    listener.end()
+    worker.close()
+    assert listener.heard == [TextDelta("a"), DONE]
+    assert (len(tries), len(freed)) == (2, 1)

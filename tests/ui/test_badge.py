@@ -130,6 +130,10 @@ def test_a_cut_answer_says_where() -> None:
     assert shown(replace(HIT, finish=FinishReason.LENGTH), ZH).endswith("在 20 个词元处截断")
 
 
+def test_thoughts_that_were_cut_are_named() -> None:
+    assert shown(replace(MISS, finish=FinishReason.THOUGHT)).endswith(" · thoughts cut short")
+
+
 def test_a_full_context_is_named() -> None:
     assert shown(replace(MISS, finish=FinishReason.CONTEXT)).endswith("the context is full" + WHY)
 

@@ -89,6 +89,11 @@ def test_thoughts_are_open_while_they_come() -> None:
         (ModelStatus("m", ModelState.LOADING, 0.0), "loading m …"),
         (ModelStatus("m", ModelState.READY, 1.0, 3), "3 questions before yours"),
         (ModelStatus("m", ModelState.READY, 1.0, 1), "1 question before yours"),
+        (ModelStatus("m", ModelState.READY, 1.0, 1, 0.2), "1 question before yours, about 1.0 s"),
+        (
+            ModelStatus("m", ModelState.READY, 1.0, 3, 150.0),
+            "3 questions before yours, about 2 min",
+        ),
         (ModelStatus("m", ModelState.READY, 1.0), ""),
     ],
 )
