@@ -17,6 +17,7 @@ class Stage:
     vision: float = 1.0  # share of `lr` for the vision tower
     last_lr: float = 0.1  # share of `lr` that the cosine ends at
     cut: int | None = None  # stop here, before the cosine is through
+    after: str | None = None  # begins from this stage; None: from the one listed before
 
 
 # Kinds of question by weight. Binding a word to a place comes from few objects and short answers,
@@ -78,4 +79,21 @@ CONVERSE = Stage(
     replace(SETTLE.mix, turns=0.35, thinking=0.3, numbers=0.24),
     steps=300, lr=6e-4, auxiliary=0.5, vision=0.6, last_lr=0.02,
 )  # fmt: skip
-STAGES = (SEE, BIND, WIDEN, POLISH, SETTLE, CONVERSE)
+SPREAD = Stage(
+    "spread",
+    replace(
+        CONVERSE.mix, turns=0.3,
+        kinds=SETTLE.mix.kinds
+        | {"shape": 3.0, "colour": 1.0, "describe": 4.5, "position": 3.0, "stranger": 1.3},
+    ),
+    steps=450, lr=7e-4, auxiliary=0.5, vision=0.6, last_lr=0.02, after="settle",
+)  # fmt: skip
+FOLLOW = Stage(
+    "follow",
+    replace(SPREAD.mix, turns=0.5),
+    steps=200, lr=4e-4, auxiliary=0.5, vision=0.6, last_lr=0.02,
+)  # fmt: skip
+STAGES = (SEE, BIND, WIDEN, POLISH, SETTLE, CONVERSE, SPREAD, FOLLOW)
+# What is exported: the mean of two runs that part after `settle` keeps what each is good at
+# (Wortsman and others, "Model soups", 2022).
+BLENDED = ("converse", "follow")

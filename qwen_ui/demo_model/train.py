@@ -10,6 +10,7 @@ import argparse
 import math
 import time
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from qwen_ui.demo_model.export import export
 from qwen_ui.demo_model.heads import Heads
 from qwen_ui.demo_model.learner import Learner
 from qwen_ui.demo_model.optimizer import Average, Optimizer
-from qwen_ui.demo_model.stages import STAGES, Stage
+from qwen_ui.demo_model.stages import BLENDED, STAGES, Stage
 from qwen_ui.demo_model.tokenizer import train_tokenizer
 
 
@@ -98,10 +99,18 @@ class Trainer:
         torch.save(state, partial)
         partial.replace(self.folder / f"{name}.pt")
 
-    def load(self, path: Path) -> None:
-        state = torch.load(path)
+    def load(self, name: str) -> None:
+        """Go on from the checkpoint of a stage."""
+        state = torch.load(self.folder / f"{name}.pt")
         self.learner.load_state_dict(state["learner"])
         self.average.weights = state["average"]
+
+    def blend(self, names: Sequence[str]) -> None:
+        """The mean of the averaged weights of these stages."""
+        states = [torch.load(self.folder / f"{name}.pt")["average"] for name in names]
+        self.average.weights = {
+            name: torch.stack([state[name] for state in states]).mean(0) for name in states[0]
+        }
 
     def export(self, folder: Path) -> None:
         for variant in VARIANTS:
@@ -124,7 +133,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a smoke run; exports to FOLDER")
     parser.add_argument(
         "--begin", choices=[s.name for s in STAGES], default=STAGES[0].name,
-        help="go on with this stage, from the checkpoint of the one before",
+        help="go on with this stage, from the checkpoint that it begins from",
     )  # fmt: skip
     parser.add_argument("--export-only", help="export this stage's checkpoint and stop")
     args = parser.parse_args()
@@ -133,13 +142,15 @@ def main() -> None:
     if args.compile:
         trainer.learner.compile_text()
     if args.export_only:
-        trainer.load(args.folder / f"{args.export_only}.pt")
+        trainer.load(args.export_only)
     else:
-        first = [s.name for s in STAGES].index(args.begin)
-        if first:
-            trainer.load(args.folder / f"{STAGES[first - 1].name}.pt")
-        for stage in STAGES[first:]:
+        names = [s.name for s in STAGES]
+        first = names.index(args.begin)
+        for place, stage in enumerate(STAGES[first:], first):
+            if place:
+                trainer.load(stage.after or names[place - 1])
             trainer.run(quick(stage) if args.quick else stage, args.workers)
+        trainer.blend(BLENDED)
     trainer.export(args.folder if args.quick else WEIGHTS)
 
 

@@ -47,6 +47,16 @@ def test_a_batch_follows_from_its_number(trainer: Trainer) -> None:
     assert torch.equal(first.ids, again.ids)
 
 
+def test_a_blend_is_the_mean_of_its_stages(trainer: Trainer) -> None:
+    name, weight = next(iter(trainer.average.weights.items()))
+    trainer.save("one")
+    trainer.average.weights[name] = weight + 2
+    trainer.save("two")
+    trainer.blend(("one", "two"))
+    assert torch.allclose(trainer.average.weights[name], weight + 1)
+    trainer.average.weights[name] = weight
+
+
 def test_blocks_do_not_see_each_other(trainer: Trainer) -> None:
     batch = Batches(trainer.tokenizer, replace(WIDEN.mix, pictures=2, jpeg=0), 5, "y")[0]
     other = replace(batch, ids=batch.ids.clone())
