@@ -59,6 +59,7 @@ class EngineSpec:
     max_pixels: int
     context_tokens: int
     versions: tuple[str, ...]
+    chunk_tokens: int = 0  # the longest chunk of a prefill: other chunks give other bits
     thinking: bool = False
     demo: bool = False
     remote: bool = False  # another server's model: its answers may change without our knowing
@@ -79,11 +80,16 @@ def _fingerprint(spec: EngineSpec) -> str:
 
 @dataclass(frozen=True, slots=True)
 class GenerationRequest:
-    """What an engine is asked: canonical messages and effective parameters."""
+    """What an engine is asked: canonical messages and effective parameters.
+
+    `sharing`: requests of one value may save each other work, never those of two (the work that
+    is saved could be told by its time). It changes no answer.
+    """
 
     messages: tuple[Message, ...]
     sampling: Sampling
     max_tokens: int
+    sharing: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +97,8 @@ class Completion:
     """The end of a run that did not fail.
 
     Seconds are counted from the moment the worker took the job: `first_token_s` to the first
-    token, `elapsed_s` to the end; `busy_s` is the part spent inside the model.
+    token, `elapsed_s` to the end; `busy_s` is the part spent inside the model. `cached_tokens` of
+    the prompt were not computed again; of `known_pictures` at least the encoding was not.
     """
 
     reason: FinishReason
@@ -100,6 +107,8 @@ class Completion:
     first_token_s: float
     elapsed_s: float
     busy_s: float
+    cached_tokens: int = 0
+    known_pictures: int = 0
 
 
 CANCELLED = Completion(FinishReason.CANCELLED, 0, 0, 0.0, 0.0, 0.0)  # before it began
@@ -151,6 +160,18 @@ class Engine(Protocol):
         Raises errors.EngineBusy when the queue is full (for idle: is not empty), EngineClosed
         after `close`.
         """
+        ...
+
+    def prepare(self, messages: tuple[Message, ...], sharing: str = "") -> Job:
+        """Do ahead what every question that begins with these messages needs, if there is nothing
+        else to do; the next request puts an end to it.
+
+        Raises as `submit` does for idle jobs.
+        """
+        ...
+
+    def forget(self) -> None:
+        """Forget all pictures and prompts; an answer that runs leaves nothing behind either."""
         ...
 
     def close(self) -> None:

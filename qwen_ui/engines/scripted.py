@@ -12,10 +12,11 @@ from qwen_ui.engines.base import (
     GenerationRequest,
     Job,
     Listener,
+    Sampling,
 )
 from qwen_ui.engines.worker import Worker
 from qwen_ui.errors import QwenUIError
-from qwen_ui.types import FinishReason, TextDelta, ThoughtDelta
+from qwen_ui.types import FinishReason, Message, TextDelta, ThoughtDelta
 
 Script = Callable[[GenerationRequest], Sequence[str]]
 
@@ -59,6 +60,8 @@ class ScriptedEngine:
     ) -> None:
         self.spec = spec or scripted_spec()
         self.computed: list[GenerationRequest] = []  # every request that was really run
+        self.prepared: list[GenerationRequest] = []
+        self.forgets = 0
         self._script = script
         self._allowed = 0 if held else None
         self._error: QwenUIError | None = None
@@ -71,6 +74,13 @@ class ScriptedEngine:
 
     def submit(self, request: GenerationRequest, listener: Listener, *, idle: bool = False) -> Job:
         return self._worker.submit(request, listener, idle=idle)
+
+    def prepare(self, messages: tuple[Message, ...], sharing: str = "") -> Job:
+        request = GenerationRequest(messages, Sampling(), 0, sharing)
+        return self._worker.submit(request, lambda event: None, idle=True)
+
+    def forget(self) -> None:
+        self.forgets += 1
 
     def close(self) -> None:
         self.release()
@@ -110,6 +120,9 @@ class ScriptedEngine:
             return True
 
     def _answer(self, job: Job) -> Completion:
+        if job.request.max_tokens == 0:
+            self.prepared.append(job.request)
+            return Completion(FinishReason.LENGTH, 0, 0, 0.0, 0.0, 0.0)
         self.computed.append(job.request)
         for part in job.request.messages[-1].parts:
             if not isinstance(part, str):

@@ -130,9 +130,9 @@ def test_the_loader_obeys(folder: Path) -> None:
     heard: list[float] = []
     engine = load_engine(spec, folder, heard.append)
     try:
-        assert engine._model.dtype is torch.bfloat16
-        assert engine._model.config._attn_implementation == "eager"
-        assert dict(engine._processor.image_processor.size) == {
+        assert engine._machine.model.dtype is torch.bfloat16
+        assert engine._machine.model.config._attn_implementation == "eager"
+        assert dict(engine._machine.processor.image_processor.size) == {
             "shortest_edge": 64 * 64,
             "longest_edge": 64 * 96,
         }
