@@ -166,7 +166,7 @@ class Computation:
 def generation_of(request: ChatRequest, query: CacheQuery, spec: EngineSpec) -> GenerationRequest:
     """What an engine of this build is asked for a request."""
     sampling = Sampling.resolve(request.sampling, spec.sampling)
-    return GenerationRequest(request.messages, sampling, query.max_tokens)
+    return GenerationRequest(request.messages, sampling, query.max_tokens, query.namespace)
 
 
 def answer_of(text: Sequence[str], thought: Sequence[str], end: Completion) -> Answer:

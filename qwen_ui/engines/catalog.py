@@ -16,6 +16,7 @@ from qwen_ui.engines.base import Engine, EngineSpec
 from qwen_ui.engines.identity import Placement, resolve_spec, weights_digest
 from qwen_ui.engines.loader import Progress, load_engine
 from qwen_ui.engines.registry import ModelSource
+from qwen_ui.engines.transformers import Budgets
 from qwen_ui.errors import ModelFailed
 from qwen_ui.settings import Settings
 
@@ -92,7 +93,8 @@ class FolderSource:
         )
 
     def load(self, spec: EngineSpec, progress: Progress) -> Engine:
-        return load_engine(spec, self.folder, progress, self.settings.max_queue)
+        budgets = _budgets(self.settings)
+        return load_engine(spec, self.folder, progress, self.settings.max_queue, budgets)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +119,8 @@ class HubSource:
             folder = Path(self._download((*_SMALL_FILES, _WEIGHTS), spec.revision, progress))
         except Exception as error:  # as above
             raise ModelFailed(self.name, _hub_reason(self.name, error)) from error
-        return load_engine(spec, folder, progress, self.settings.max_queue)
+        budgets = _budgets(self.settings)
+        return load_engine(spec, folder, progress, self.settings.max_queue, budgets)
 
     def _download(
         self,
@@ -131,6 +134,14 @@ class HubSource:
             allow_patterns=list(patterns),
             tqdm_class=_download_bar(progress) if progress else None,
         )
+
+
+def _budgets(settings: Settings) -> Budgets:
+    return Budgets(
+        features=settings.feature_max_bytes,
+        prefixes=settings.prefix_max_bytes,
+        device_prefixes=settings.prefix_device_max_bytes,
+    )
 
 
 def _download_bar(progress: Progress) -> type[tqdm]:

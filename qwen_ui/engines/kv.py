@@ -59,11 +59,11 @@ class Segment:
         return Segment(tuple((keys.cpu(), values.cpu()) for keys, values in self.layers))
 
 
-def open_cache(layers: int, segments: Sequence[Segment], device: torch.device) -> Cache:
-    """A cache that begins with a copy of these segments, which follow one another from the first
-    token on."""
-    cache = Cache(layers=[AppendedLayer() for _ in range(layers)])
-    for index, layer in enumerate(cache.layers):
+def open_cache(devices: Sequence[torch.device], segments: Sequence[Segment]) -> Cache:
+    """A cache of one layer on each of `devices` (a large model spreads over several), that begins
+    with a copy of these segments: they follow one another from the first token on."""
+    cache = Cache(layers=[AppendedLayer() for _ in devices])
+    for index, (layer, device) in enumerate(zip(cache.layers, devices, strict=True)):
         for segment in segments:
             keys, values = segment.layers[index]
             layer.update(keys.to(device), values.to(device))

@@ -109,9 +109,8 @@ class Prefill:
         segments = self._known.prefixes.longest(self._scope, steps)
         self._start = self._kept = self._places[len(segments) - 1] if segments else 0
         self._known_pictures = sum(s.end <= self._start for s in self._prompt.pictures)
-        model = self._machine.model
-        layers = model.config.get_text_config().num_hidden_layers
-        self._cache = open_cache(layers, segments, model.device)
+        layers = self._machine.model.model.language_model.layers
+        self._cache = open_cache([next(layer.parameters()).device for layer in layers], segments)
 
     def _advance(self, cut: Cut) -> None:
         began = time.perf_counter()

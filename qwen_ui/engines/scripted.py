@@ -62,6 +62,7 @@ class ScriptedEngine:
         self.computed: list[GenerationRequest] = []  # every request that was really run
         self.prepared: list[GenerationRequest] = []
         self.forgets = 0
+        self.known = (0, 0)  # tokens and pictures that the next answers find known
         self._script = script
         self._allowed = 0 if held else None
         self._error: QwenUIError | None = None
@@ -142,4 +143,5 @@ class ScriptedEngine:
             thought = token.removeprefix("<think>")
             job.listener(TextDelta(token) if thought == token else ThoughtDelta(thought))
         elapsed = time.perf_counter() - began
-        return Completion(reason, len(job.request.messages), count, first_s, elapsed, elapsed)
+        turns = len(job.request.messages)
+        return Completion(reason, turns, count, first_s, elapsed, elapsed, *self.known)

@@ -60,6 +60,8 @@ def _measured(usage: Usage | None, say: Texts) -> list[str]:
     if usage.completion_tokens > 1 and decoding_s > 0:
         rate = (usage.completion_tokens - 1) / decoding_s
         parts.append(say("badge.speed", rate=f"{rate:.1f}" if rate < 10 else f"{rate:.0f}"))
+    if usage.known_pictures:
+        parts.append(say("badge.picture_known"))
     return parts
 
 
@@ -93,6 +95,8 @@ def _tooltip(turn: Turn, say: Texts) -> str:
             first=duration(usage.first_token_s, say),
         )
     ]  # fmt: skip
+    if usage is not None and usage.cached_tokens:
+        parts.append(say("badge.tip_known", known=usage.cached_tokens))
     if turn.cache is not None and turn.cache.fwd == "bypass":
         parts.append(say("badge.tip_bypass"))
     return " ".join([*parts, _kept(turn.stored, say)])

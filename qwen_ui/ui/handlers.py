@@ -20,7 +20,7 @@ from qwen_ui.chat import ChatService
 from qwen_ui.errors import BadRequest, GenerationFailed, PictureGone, QwenUIError
 from qwen_ui.runs import Replay
 from qwen_ui.settings import Settings
-from qwen_ui.types import CacheControl, Picture, Visitor
+from qwen_ui.types import CacheControl, Message, Picture, Visitor
 from qwen_ui.ui import parts
 from qwen_ui.ui.conversation import Conversation, Turn, TurnState
 from qwen_ui.ui.i18n import Texts, texts_for
@@ -52,10 +52,15 @@ class ChatHandlers:
         self._settings = settings
         self._sessions: WeakValueDictionary[str, Session] = WeakValueDictionary()
 
-    def prepare(self, box: BoxValue, session: Session, request: gr.Request) -> str:
-        """Open dropped files before they are sent; the box drops those that are refused."""
+    def prepare(self, box: BoxValue, model: str, session: Session, request: gr.Request) -> str:
+        """Open dropped files before they are sent, and let the model look at them; the box drops
+        those that are refused."""
         say = texts_for(request)
-        _, refused, sentences = self._open_all(box["files"], say)
+        pictures, refused, sentences = self._open_all(box["files"], say)
+        if pictures:
+            shown = Message("user", tuple(picture.image for picture in pictures))
+            asked = [*session.conversation.history(), shown]
+            self._service.prepare(asked, model=model, visitor=Visitor(session=session.id))
         session.tell(Notice(sentences, refused) if refused else None)
         return parts.told(session, say)
 

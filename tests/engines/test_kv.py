@@ -9,7 +9,7 @@ from transformers import Cache, DynamicCache
 from qwen_ui.engines.kv import copy_out, open_cache
 
 LAYERS, HEADS, WIDTH = 2, 3, 8
-CPU = torch.device("cpu")
+DEVICES = [torch.device("cpu")] * LAYERS
 
 
 def states(tokens: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -33,7 +33,7 @@ def equal(one: Cache, other: Cache) -> bool:
 
 @pytest.mark.parametrize("lengths", [(5,), (1, 1, 1), (1000, 24, 1), (1020, 3000, 1, 1)])
 def test_it_holds_what_a_dynamic_cache_holds(lengths: tuple[int, ...]) -> None:
-    ours, theirs = open_cache(LAYERS, [], CPU), DynamicCache()
+    ours, theirs = open_cache(DEVICES, []), DynamicCache()
     feed(ours, *lengths)
     feed(theirs, *lengths)
     assert equal(ours, theirs)
@@ -42,7 +42,7 @@ def test_it_holds_what_a_dynamic_cache_holds(lengths: tuple[int, ...]) -> None:
 
 
 def test_a_token_is_written_in_place() -> None:
-    cache = open_cache(LAYERS, [], CPU)
+    cache = open_cache(DEVICES, [])
     feed(cache, 10)
     before = cache.layers[0].keys.data_ptr()
     feed(cache, 1, 1, 1)
@@ -50,10 +50,10 @@ def test_a_token_is_written_in_place() -> None:
 
 
 def test_a_cache_goes_on_from_copies_of_parts() -> None:
-    whole = open_cache(LAYERS, [], CPU)
+    whole = open_cache(DEVICES, [])
     feed(whole, 700, 500)
     parts = [copy_out(whole, 0, 700), copy_out(whole, 700, 1200)]
-    again = open_cache(LAYERS, parts, CPU)
+    again = open_cache(DEVICES, parts)
     assert equal(again, whole)
     feed(again, 3, seed=5)
     feed(whole, 3, seed=5)
@@ -61,27 +61,27 @@ def test_a_cache_goes_on_from_copies_of_parts() -> None:
 
 
 def test_strides_follow_from_the_length_alone() -> None:
-    slowly, at_once = open_cache(LAYERS, [], CPU), open_cache(LAYERS, [], CPU)
+    slowly, at_once = open_cache(DEVICES, []), open_cache(DEVICES, [])
     feed(slowly, 600, 600, 1)
     feed(at_once, 1201)
     assert slowly.layers[0].keys.stride() == at_once.layers[0].keys.stride()
 
 
 def test_writing_on_changes_no_copy() -> None:
-    cache = open_cache(LAYERS, [], CPU)
+    cache = open_cache(DEVICES, [])
     feed(cache, 10)
     part = copy_out(cache, 2, 6)
     before = [keys.clone() for keys, _ in part.layers]
     for layer in cache.layers:
         layer.keys.zero_()
-    warm = open_cache(LAYERS, [part], CPU)
+    warm = open_cache(DEVICES, [part])
     feed(warm, 4, seed=9)
     warm.layers[0].keys.zero_()
     assert all(torch.equal(keys, old) for (keys, _), old in zip(part.layers, before, strict=True))
 
 
 def test_a_part_counts_its_bytes_and_holds_no_more() -> None:
-    cache = open_cache(LAYERS, [], CPU)
+    cache = open_cache(DEVICES, [])
     feed(cache, 100)
     part = copy_out(cache, 10, 30)
     assert part.nbytes == LAYERS * 2 * HEADS * 20 * WIDTH * 4

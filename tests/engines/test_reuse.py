@@ -121,31 +121,46 @@ def cold(engine: TransformersEngine, messages: Sequence[Message]) -> Answer:
     return found
 
 
-@pytest.mark.parametrize("name", CONVERSATIONS)
-def test_asked_again_everything_but_the_last_chunk_is_known(
-    engine: TransformersEngine, name: str
-) -> None:
-    first = cold(engine, CONVERSATIONS[name])
-    again = answered(engine, CONVERSATIONS[name])
-    assert again == first
-    pictures = sum(not isinstance(p, str) for m in CONVERSATIONS[name] for p in m.parts)
-    assert again.filled.known_pictures == pictures
-    assert again.filled.cached_tokens > 0
+Firsts = dict[str, Answer]
 
 
-@pytest.mark.parametrize("name", CONVERSATIONS)
+@pytest.fixture(scope="module")
+def firsts(engine: TransformersEngine) -> Firsts:
+    """What an engine answers that knows nothing."""
+    return {name: cold(engine, messages) for name, messages in CONVERSATIONS.items()}
+
+
 def test_whatever_was_asked_before_an_answer_is_that_of_a_cold_engine(
-    engine: TransformersEngine, name: str
+    engine: TransformersEngine, firsts: Firsts
 ) -> None:
-    first = cold(engine, CONVERSATIONS[name])
     engine.forget()
-    for other in CONVERSATIONS.values():
-        answered(engine, other)
-    assert answered(engine, CONVERSATIONS[name]) == first
+    reused = 0
+    for names in (list(CONVERSATIONS), list(reversed(CONVERSATIONS))):
+        for name in names:
+            again = answered(engine, CONVERSATIONS[name])
+            assert again == firsts[name], name
+            reused += again.filled.cached_tokens > 0
+    assert reused > len(CONVERSATIONS)
 
 
-def test_encoded_pictures_are_known_in_another_place(engine: TransformersEngine) -> None:
-    first = cold(engine, CONVERSATIONS["behind a system prompt"])
+@pytest.mark.parametrize("name", ["text", "ends in a picture", "one picture twice"])
+def test_of_a_prompt_that_is_known_whole_the_last_chunk_is_computed(
+    engine: TransformersEngine, firsts: Firsts, name: str
+) -> None:
+    engine.forget()
+    answered(engine, CONVERSATIONS[name])
+    again = answered(engine, CONVERSATIONS[name])
+    assert again == firsts[name]
+    length = again.filled.cache.get_seq_length() - TOKENS + 1
+    assert 0 < length - again.filled.cached_tokens <= CHUNK
+    pictures = sum(not isinstance(part, str) for part in CONVERSATIONS[name][0].parts)
+    assert again.filled.known_pictures == pictures
+
+
+def test_encoded_pictures_are_known_in_another_place(
+    engine: TransformersEngine, firsts: Firsts
+) -> None:
+    first = firsts["behind a system prompt"]
     engine.forget()
     answered(engine, CONVERSATIONS["one picture"])
     again = answered(engine, CONVERSATIONS["behind a system prompt"])
@@ -154,9 +169,9 @@ def test_encoded_pictures_are_known_in_another_place(engine: TransformersEngine)
 
 
 def test_only_the_question_is_computed_where_the_picture_is_known(
-    engine: TransformersEngine,
+    engine: TransformersEngine, firsts: Firsts
 ) -> None:
-    first = cold(engine, CONVERSATIONS["another question"])
+    first = firsts["another question"]
     engine.forget()
     answered(engine, CONVERSATIONS["one picture"])
     again = answered(engine, CONVERSATIONS["another question"])
@@ -165,8 +180,10 @@ def test_only_the_question_is_computed_where_the_picture_is_known(
     assert again.filled.cached_tokens >= engine._prompt(job).pictures[0].end
 
 
-def test_the_next_turn_begins_where_the_last_question_ended(engine: TransformersEngine) -> None:
-    first = cold(engine, CONVERSATIONS["two turns"])
+def test_the_next_turn_begins_where_the_last_question_ended(
+    engine: TransformersEngine, firsts: Firsts
+) -> None:
+    first = firsts["two turns"]
     engine.forget()
     asked = answered(engine, CONVERSATIONS["one picture"])
     again = answered(engine, CONVERSATIONS["two turns"])
@@ -175,18 +192,18 @@ def test_the_next_turn_begins_where_the_last_question_ended(engine: Transformers
 
 
 def test_two_pictures_of_one_size_are_never_taken_for_one_another(
-    engine: TransformersEngine,
+    engine: TransformersEngine, firsts: Firsts
 ) -> None:
-    of_b = cold(engine, CONVERSATIONS["another picture of the same size"])
-    of_a = cold(engine, CONVERSATIONS["one picture"])
+    engine.forget()
+    of_a = answered(engine, CONVERSATIONS["one picture"])
     again = answered(engine, CONVERSATIONS["another picture of the same size"])
-    assert again == of_b
+    assert again == firsts["another picture of the same size"]
     assert again.filled.known_pictures == 0
-    assert not torch.equal(of_a.logits, of_b.logits)
+    assert not torch.equal(of_a.logits, again.logits)
 
 
-def test_a_prepared_picture_changes_no_bit(engine: TransformersEngine) -> None:
-    first = cold(engine, CONVERSATIONS["two pictures"])
+def test_a_prepared_picture_changes_no_bit(engine: TransformersEngine, firsts: Firsts) -> None:
+    first = firsts["two pictures"]
     engine.forget()
     job = Job(GenerationRequest((user(A, WIDE),), Sampling(), 0), lambda event: None)
     engine._answer(job)
@@ -202,8 +219,12 @@ def test_a_prompt_without_a_picture_has_nothing_to_prepare(engine: TransformersE
     assert answered(engine, (user("Hi"),)).filled.cached_tokens == 0
 
 
-def test_nobody_profits_from_those_he_shares_nothing_with(engine: TransformersEngine) -> None:
-    first = cold(engine, CONVERSATIONS["one picture"])
+def test_nobody_profits_from_those_he_shares_nothing_with(
+    engine: TransformersEngine, firsts: Firsts
+) -> None:
+    first = firsts["one picture"]
+    engine.forget()
+    answered(engine, CONVERSATIONS["one picture"])
     other = answered(engine, CONVERSATIONS["one picture"], sharing="somebody else")
     assert other == first
     assert (other.filled.cached_tokens, other.filled.known_pictures) == (0, 0)

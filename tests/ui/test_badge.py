@@ -52,6 +52,15 @@ def test_the_tooltip_of_a_hit_has_tier_age_and_key() -> None:
     assert tip(HIT, ZH) == "来自缓存（内存），2 分钟前的回答。键 qwen3vl:m:1:2"
 
 
+def test_a_miss_says_what_the_model_knew_already() -> None:
+    usage = Usage(1100, 127, 0.1, 3.1, 3.0, cached_tokens=1029, known_pictures=1)
+    turn = replace(MISS, usage=usage)
+    assert shown(turn) == "3.1 s · 42 tokens/s · picture known"
+    assert shown(turn, ZH) == "3.1 秒 · 42 词元/秒 · 图片已读过"
+    assert "1029 of those read were known from before." in tip(turn)
+    assert "known" not in badge(MISS, EN)
+
+
 def test_an_equivalent_hit_says_what_its_answer_was_given_to() -> None:
     turn = equivalent("What is *this*?")
     assert shown(turn) == "cached: answer to “What is *this*?” · 3 ms · saved 2.4 s"

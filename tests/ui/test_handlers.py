@@ -52,7 +52,7 @@ class Visitor:
 
     def drop(self, *files: Path) -> None:
         box = BoxValue(text="typed", files=[str(file) for file in files])
-        self.told = self.handlers.prepare(box, self.session, self.request)
+        self.told = self.handlers.prepare(box, self.model, self.session, self.request)
 
     def edit(self, number: int) -> BoxValue:
         box, self.told = self.handlers.edit(number, self.session, self.request)
