@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from qwen_ui.engines.base import Sampling
+from qwen_ui.engines.chunks import CHUNK_TOKENS
 from qwen_ui.engines.identity import Placement, resolve_spec, weights_digest
 from qwen_ui.engines.loader import load_engine
 from qwen_ui.errors import ModelFailed
@@ -82,6 +83,12 @@ def test_a_changed_file_is_another_model(folder: Path, change: str) -> None:
 )
 def test_another_placement_is_another_model(folder: Path, placement: Placement) -> None:
     assert fingerprint(folder, placement) != fingerprint(folder)
+
+
+def test_other_chunks_of_a_prefill_are_another_model(folder: Path) -> None:
+    spec = resolve_spec("tiny", folder, "r", Placement(device="cpu"), source="")
+    assert spec.chunk_tokens == CHUNK_TOKENS
+    assert replace(spec, chunk_tokens=64).fingerprint() != spec.fingerprint()
 
 
 def test_where_the_folder_lies_does_not_matter(folder: Path, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import threading
 import time
 import weakref
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -279,6 +280,33 @@ def test_out_of_memory_is_a_clear_error_and_the_engine_goes_on(
         patch.setattr(engine._machine.model, "forward", exhausted)
         assert isinstance(ask(engine, QUESTION).failure.error, OutOfMemory)
     assert ask(engine, QUESTION).text
+
+
+def test_where_memory_is_short_what_is_kept_goes_and_the_answer_comes(
+    engine: TransformersEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted, kept = ask(engine, QUESTION).text, engine._known
+    forward, calls = engine._machine.model.forward, iter([torch.OutOfMemoryError("CUDA")])
+
+    def short(*args: Any, **kwargs: Any) -> Any:
+        for error in calls:
+            raise error
+        return forward(*args, **kwargs)
+
+    monkeypatch.setattr(engine._machine.model, "forward", short)
+    assert ask(engine, QUESTION).text == wanted
+    assert engine._known is not kept
+
+
+def test_a_known_picture_is_not_even_decoded(engine: TransformersEngine) -> None:
+    ask(engine, QUESTION)
+
+    def gone() -> Any:
+        raise OSError("no such file")
+
+    image = replace(picture(), load=gone)
+    end = ask(engine, Message("user", (image, "And its colour?"))).completion
+    assert end.known_pictures == 1
 
 
 def test_a_picture_that_cannot_be_loaded_fails_its_own_request_only(
