@@ -83,7 +83,7 @@ class GenerationRequest:
     """What an engine is asked: canonical messages and effective parameters.
 
     `sharing`: requests of one value may save each other work, never those of two (the work that
-    is saved could be told by its time). It changes no answer.
+    is saved could be told by its time). It changes no answer. `max_tokens` 0 is `prepare`.
     """
 
     messages: tuple[Message, ...]
@@ -111,7 +111,7 @@ class Completion:
     known_pictures: int = 0
 
 
-CANCELLED = Completion(FinishReason.CANCELLED, 0, 0, 0.0, 0.0, 0.0)  # before it began
+CANCELLED = Completion(FinishReason.CANCELLED, 0, 0, 0.0, 0.0, 0.0)  # before its first token
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,9 +2,9 @@
 
     python -m tests.benchmarks.bench_prefix [--quick] [--json]
 
-A Qwen3-VL of random weights in float32 (vision 4 layers x 256, text 6 layers x 384): large enough
-that two cores are busy with arithmetic, small enough to wait for. Seconds, medians over rounds in
-which all sides take their turn; every answer has the same number of tokens.
+A Qwen3-VL of random weights in float32 (19 million: vision 4 layers x 256, text 6 layers x 384):
+large enough that two cores are busy with arithmetic, small enough to wait for. Seconds, medians over
+rounds in which all sides take their turn; every answer has 128 tokens.
 
     plain       `generate()` of transformers, processor included
     cold        our engine, which never saw the picture
