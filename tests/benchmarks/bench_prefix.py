@@ -102,7 +102,7 @@ def _goals(rows: list[dict[str, Any]]) -> list[Goal]:
 
 def _measured(engine: TransformersEngine, edge: int, turns: int, quick: bool) -> dict[str, Any]:
     """One row. All ways take turns, so that what slows one round slows all of them."""
-    rounds = 1 if edge > 1024 else 2 if quick else 5
+    rounds = 1 if quick or edge > 1024 else 3
     taken: dict[str, list[Taken]] = {way: [] for way in WAYS}
     for number in range(rounds):
         image = _picture(edge, number)
