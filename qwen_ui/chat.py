@@ -21,11 +21,12 @@ from cache_store.questions import canonical
 from cache_store.types import CacheQuery, Hit, ImagePart, Lookup, Match, Scalar, TextPart, Turn
 from qwen_ui.audits import Audits
 from qwen_ui.computation import THOUGHT_TOKENS, Computation, generation_of
-from qwen_ui.engines.base import EngineSpec, Sampling
+from qwen_ui.engines.base import EngineClosed, EngineSpec, Sampling
 from qwen_ui.engines.registry import EngineRegistry
 from qwen_ui.errors import (
     BadRequest,
     EmptyQuestion,
+    EngineBusy,
     NotCached,
     QuestionTooLong,
     ShuttingDown,
@@ -185,13 +186,31 @@ class ChatService:
         """
         return self._registry.unload(model)
 
+    def prepare(
+        self, messages: Sequence[Message], *, model: str | None = None, visitor: Visitor = Visitor()
+    ) -> None:
+        """Let the model read ahead what the next question will begin with: earlier turns, and the
+        pictures that were dropped. Only if it is loaded and has nothing else to do; never fails."""
+        engine = self._registry.loaded(model or self._registry.default)
+        if engine is not None:
+            opened = tuple(_canonical(message) for message in messages)
+            with suppress(EngineBusy, EngineClosed):
+                engine.prepare(opened, self._visibility.namespace(visitor))
+
     def stats(self) -> CacheStats:
         """What the cache did and holds; reads a file, so not for the event loop."""
         return self._cache.stats()
 
     def clear_cache(self) -> None:
-        """Forget every stored answer. Raises errors.StoreFailed when that may be incomplete."""
+        """Forget every stored answer, and what the loaded models remember of pictures and prompts.
+
+        Raises errors.StoreFailed when that may be incomplete.
+        """
         self._audits.clear()
+        for model in self._registry.models():
+            engine = self._registry.loaded(model.name)
+            if engine is not None:
+                engine.forget()
         try:
             self._cache.clear()
         except StoreUnavailable as error:

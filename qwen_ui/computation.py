@@ -176,7 +176,11 @@ def generation_of(request: ChatRequest, query: CacheQuery, spec: EngineSpec) -> 
     sampling = Sampling.resolve(request.sampling, spec.sampling)
     budget = query.sampling.get(THOUGHT_TOKENS)
     return GenerationRequest(
-        request.messages, sampling, query.max_tokens, budget if isinstance(budget, int) else None
+        request.messages,
+        sampling,
+        query.max_tokens,
+        thought_tokens=budget if isinstance(budget, int) else None,
+        sharing=query.namespace,
     )
 
 

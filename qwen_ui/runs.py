@@ -229,6 +229,8 @@ class Reader:
             busy_s=end.busy_s if leads else 0.0,
             saved_s=0.0 if leads else max(0.0, end.elapsed_s - elapsed_s),
             saved_busy_s=0.0 if leads else end.busy_s,
+            cached_tokens=end.cached_tokens,
+            known_pictures=end.known_pictures,
         )
 
     def _count(self, usage: ChatEvent) -> None:

@@ -70,6 +70,20 @@ class Settings(BaseSettings):
         1, ge=1, description="models kept in memory side by side, where they fit"
     )
     max_queue: int = Field(32, ge=1, description="questions that may wait for a model")
+    prefix_max_bytes: int = Field(
+        1024 * MIB,
+        ge=0,
+        description="budget, for each loaded model, of prompts kept as far as they were read, "
+        "so that a new question about a known picture starts after the question alone; 0: none",
+    )
+    prefix_device_max_bytes: int = Field(
+        1024 * MIB,
+        ge=0,
+        description="the same in the memory of a GPU, before they move to the one above",
+    )
+    feature_max_bytes: int = Field(
+        512 * MIB, ge=0, description="budget, for each loaded model, of encoded pictures; 0: none"
+    )
 
     remote_keys: SecretStr = Field(
         SecretStr(""),

@@ -258,7 +258,8 @@ class Usage:
     """Counts and times of the answer. On a hit the times are this hit's, `saved_s` what it saved.
 
     `first_token_s` and `elapsed_s` are seconds from the request to the first token and to the
-    end; `busy_s` the seconds the device worked.
+    end; `busy_s` the seconds the device worked. Of an answer by the model: `cached_tokens` of the
+    prompt were known to it already, and so was the encoding of `known_pictures`.
     """
 
     prompt_tokens: int
@@ -268,6 +269,8 @@ class Usage:
     busy_s: float
     saved_s: float = 0.0
     saved_busy_s: float = 0.0
+    cached_tokens: int = 0
+    known_pictures: int = 0
 
 
 @dataclass(frozen=True, slots=True)

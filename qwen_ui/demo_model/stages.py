@@ -83,8 +83,9 @@ SPREAD = Stage(
     "spread",
     replace(
         CONVERSE.mix, turns=0.3,
-        kinds=SETTLE.mix.kinds
-        | {"shape": 3.0, "colour": 1.0, "describe": 4.5, "position": 3.0, "stranger": 1.3},
+        kinds=_POLISH
+        | {"shape": 3.0, "colour": 1.0, "count_of": 14.0, "describe": 4.5, "position": 3.0}
+        | {"stranger": 1.3},
     ),
     steps=450, lr=7e-4, auxiliary=0.5, vision=0.6, last_lr=0.02, after="settle",
 )  # fmt: skip

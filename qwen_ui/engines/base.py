@@ -61,6 +61,7 @@ class EngineSpec:
     context_tokens: int
     versions: tuple[str, ...]
     quantization: str = "none"
+    chunk_tokens: int = 0  # the longest chunk of a prefill: other chunks give other bits
     thinking: bool = False
     demo: bool = False
     remote: bool = False  # another server's model: its answers may change without our knowing
@@ -90,6 +91,8 @@ def _fingerprint(spec: EngineSpec) -> str:
 class GenerationRequest:
     """What an engine is asked: canonical messages and effective parameters.
 
+    `sharing`: requests of one value may save each other work, never those of two (the work that
+    is saved could be told by its time). It changes no answer. `max_tokens` 0 is `prepare`.
     Past `thought_tokens` a thinking model's thought is ended for it; None: no limit.
     """
 
@@ -97,6 +100,7 @@ class GenerationRequest:
     sampling: Sampling
     max_tokens: int
     thought_tokens: int | None = None
+    sharing: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +108,8 @@ class Completion:
     """The end of a run that did not fail.
 
     Seconds are counted from the moment the worker took the job: `first_token_s` to the first
-    token, `elapsed_s` to the end; `busy_s` is the part spent inside the model.
+    token, `elapsed_s` to the end; `busy_s` is the part spent inside the model. `cached_tokens` of
+    the prompt were not computed again; of `known_pictures` at least the encoding was not.
     """
 
     reason: FinishReason
@@ -114,9 +119,10 @@ class Completion:
     elapsed_s: float
     busy_s: float
     cached_tokens: int = 0  # of the prompt, that needed no prefill; 0 also where nobody tells
+    known_pictures: int = 0  # pictures that needed no encoding
 
 
-CANCELLED = Completion(FinishReason.CANCELLED, 0, 0, 0.0, 0.0, 0.0)  # before it began
+CANCELLED = Completion(FinishReason.CANCELLED, 0, 0, 0.0, 0.0, 0.0)  # before its first token
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +202,17 @@ class Engine(Protocol):
         Raises errors.EngineBusy when the queue is full (for an audit: when there is anything else
         to do), EngineClosed after `close`.
         """
+        ...
+
+    def prepare(self, messages: tuple[Message, ...], sharing: str = "") -> Job:
+        """Do ahead what every question that begins with these messages needs. Answers go first.
+
+        Raises as `submit` does.
+        """
+        ...
+
+    def forget(self) -> None:
+        """Forget all pictures and prompts; an answer that runs leaves nothing behind either."""
         ...
 
     def close(self) -> None:

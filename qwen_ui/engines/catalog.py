@@ -19,6 +19,7 @@ from qwen_ui.engines.identity import Placement, resolve_spec, weights_digest
 from qwen_ui.engines.loader import Progress, load_engine
 from qwen_ui.engines.registry import ModelSource
 from qwen_ui.engines.remote import PREFIX, remote_source
+from qwen_ui.engines.transformers import Budgets
 from qwen_ui.errors import ModelFailed
 from qwen_ui.settings import Settings
 
@@ -108,7 +109,8 @@ class FolderSource:
         )
 
     def load(self, spec: EngineSpec, progress: Progress) -> Engine:
-        return load_engine(spec, self.folder, progress, self.settings.max_queue)
+        budgets = _budgets(self.settings)
+        return load_engine(spec, self.folder, progress, self.settings.max_queue, budgets)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +137,8 @@ class HubSource:
         except Exception as error:  # as above
             raise ModelFailed(self.name, _hub_reason(self.name, error)) from error
         read = partial(_share, progress, _DOWNLOAD, 1.0)
-        return load_engine(spec, folder, read, self.settings.max_queue)
+        budgets = _budgets(self.settings)
+        return load_engine(spec, folder, read, self.settings.max_queue, budgets)
 
     def _download(
         self,
@@ -154,6 +157,14 @@ class HubSource:
 def _share(progress: Progress, start: float, end: float, fraction: float) -> None:
     """Tell a step's progress as that of the whole."""
     progress(start + fraction * (end - start))
+
+
+def _budgets(settings: Settings) -> Budgets:
+    return Budgets(
+        features=settings.feature_max_bytes,
+        prefixes=settings.prefix_max_bytes,
+        device_prefixes=settings.prefix_device_max_bytes,
+    )
 
 
 def _download_bar(progress: Progress) -> type[tqdm]:

@@ -20,11 +20,15 @@ import transformers
 from transformers.utils import is_flash_attn_2_available
 
 from qwen_ui.engines.base import EngineSpec, Sampling
+from qwen_ui.engines.chunks import CHUNK_TOKENS
 from qwen_ui.engines.memory import weight_bytes
 from qwen_ui.engines.quantization import NONE, resolve_quantization
 from qwen_ui.errors import ModelFailed
 
 log = logging.getLogger(__name__)
+
+# Raised with every change of the cuts (chunks.py) or of the KV cache (kv.py): both change bits.
+PREFILL = "prefill 1"
 
 ARCHITECTURES = ("qwen3_vl", "qwen3_vl_moe")
 
@@ -85,7 +89,9 @@ def resolve_spec(
             f"torch {torch.__version__}",
             f"transformers {transformers.__version__}",
             f"pillow {PIL.__version__}",
+            PREFILL,
         ),
+        chunk_tokens=CHUNK_TOKENS,
         thinking=thinking,
         demo=demo,
         sampling=_sampling(folder) if thinking else Sampling(),

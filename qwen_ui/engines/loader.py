@@ -18,7 +18,7 @@ from transformers.utils import logging as transformers_logging
 from qwen_ui.engines.base import Completion, EngineSpec, GenerationRequest, Priority, Sampling
 from qwen_ui.engines.processor import load_processor
 from qwen_ui.engines.quantization import quantization_options
-from qwen_ui.engines.transformers import TransformersEngine
+from qwen_ui.engines.transformers import Budgets, TransformersEngine
 from qwen_ui.errors import ModelFailed
 from qwen_ui.types import Image, Message
 
@@ -30,7 +30,11 @@ _one_load = threading.Lock()  # loading flips torch's process-wide default dtype
 
 
 def load_engine(
-    spec: EngineSpec, folder: Path, progress: Progress, max_queue: int = 32
+    spec: EngineSpec,
+    folder: Path,
+    progress: Progress,
+    max_queue: int = 32,
+    budgets: Budgets = Budgets(),
 ) -> TransformersEngine:
     """Load, check, warm up. `progress` hears fractions from 0 to 1. Raises errors.ModelFailed."""
     with _one_load:
@@ -38,8 +42,9 @@ def load_engine(
         with _reporting(progress):
             model = _load_model(spec, folder)
     _check_placement(spec, model)
-    engine = TransformersEngine(spec, model.eval(), processor, max_queue)
+    engine = TransformersEngine(spec, model.eval(), processor, max_queue, budgets)
     _warm_up(engine)
+    engine.forget()  # the grey square
     progress(1.0)
     return engine
 

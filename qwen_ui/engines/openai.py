@@ -29,12 +29,14 @@ from qwen_ui.engines.base import (
     OnMove,
     Place,
     Priority,
+    Sampling,
 )
 from qwen_ui.engines.endpoints import Endpoint, Endpoints
 from qwen_ui.engines.openai_exchange import CONNECT_S, Patience, Post, exchange
 from qwen_ui.engines.openai_wire import OPTIONAL, Reading, body_of
 from qwen_ui.engines.trouble import Retry, Trouble
 from qwen_ui.errors import EngineBusy, GenerationFailed, QwenUIError
+from qwen_ui.types import Message
 
 log = logging.getLogger(__name__)
 
@@ -104,6 +106,14 @@ class OpenAIEngine:
                 self._stop_idle()
             self._loop.call_soon_threadsafe(job.begin)
         return job
+
+    def prepare(self, messages: tuple[Message, ...], sharing: str = "") -> Job:
+        """Nothing: what a server keeps of a prompt is its own affair."""
+        request = GenerationRequest(messages, Sampling(), 0, sharing=sharing)
+        return Job(request, lambda event: None, Priority.PREPARE)
+
+    def forget(self) -> None:
+        """Nothing is kept here."""
 
     def close(self) -> None:
         """Let queued and running jobs finish, then end the thread. May be called twice."""

@@ -14,10 +14,11 @@ from qwen_ui.engines.base import (
     Listener,
     OnMove,
     Priority,
+    Sampling,
 )
 from qwen_ui.engines.worker import Worker
 from qwen_ui.errors import QwenUIError
-from qwen_ui.types import FinishReason, TextDelta, ThoughtDelta
+from qwen_ui.types import FinishReason, Message, TextDelta, ThoughtDelta
 
 Script = Callable[[GenerationRequest], Sequence[str]]
 
@@ -61,6 +62,9 @@ class ScriptedEngine:
     ) -> None:
         self.spec = spec or scripted_spec()
         self.computed: list[GenerationRequest] = []  # every request that was really run
+        self.prepared: list[GenerationRequest] = []
+        self.forgets = 0
+        self.known = (0, 0)  # tokens and pictures that the next answers find known
         self._script = script
         self._allowed = 0 if held else None
         self._error: QwenUIError | None = None
@@ -83,6 +87,13 @@ class ScriptedEngine:
         return self._worker.submit(
             request, listener, priority=priority, visitor=visitor, on_move=on_move
         )
+
+    def prepare(self, messages: tuple[Message, ...], sharing: str = "") -> Job:
+        request = GenerationRequest(messages, Sampling(), 0, sharing=sharing)
+        return self._worker.submit(request, lambda event: None, priority=Priority.PREPARE)
+
+    def forget(self) -> None:
+        self.forgets += 1
 
     def close(self) -> None:
         self.release()
@@ -122,6 +133,9 @@ class ScriptedEngine:
             return True
 
     def _answer(self, job: Job) -> Completion:
+        if job.request.max_tokens == 0:
+            self.prepared.append(job.request)
+            return Completion(FinishReason.LENGTH, 0, 0, 0.0, 0.0, 0.0)
         self.computed.append(job.request)
         for part in job.request.messages[-1].parts:
             if not isinstance(part, str):
@@ -141,4 +155,5 @@ class ScriptedEngine:
             thought = token.removeprefix("<think>")
             job.listener(TextDelta(token) if thought == token else ThoughtDelta(thought))
         elapsed = time.perf_counter() - began
-        return Completion(reason, len(job.request.messages), count, first_s, elapsed, elapsed)
+        turns = len(job.request.messages)
+        return Completion(reason, turns, count, first_s, elapsed, elapsed, *self.known)

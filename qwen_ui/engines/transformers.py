@@ -9,12 +9,14 @@ from __future__ import annotations
 import gc
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-from transformers import DynamicCache
 
 from qwen_ui.engines.base import (
+    CANCELLED,
     Completion,
     EngineSpec,
     GenerationRequest,
@@ -22,32 +24,55 @@ from qwen_ui.engines.base import (
     Listener,
     OnMove,
     Priority,
+    Sampling,
 )
+from qwen_ui.engines.chunks import chunk_rule
 from qwen_ui.engines.detokenizer import Detokenizer
+from qwen_ui.engines.feature_cache import FeatureCache
+from qwen_ui.engines.interrupt import Stopped
+from qwen_ui.engines.prefill import Filled, Known, Machine, Prefill
+from qwen_ui.engines.prefix_cache import PrefixCache
 from qwen_ui.engines.processor import PictureProcessor
 from qwen_ui.engines.prompt import Prompt, build_prompt
 from qwen_ui.engines.sampler import Sampler
 from qwen_ui.engines.thought_budget import ThoughtBudget, thought_marks
 from qwen_ui.engines.worker import Worker
 from qwen_ui.errors import OutOfMemory
-from qwen_ui.types import FinishReason
+from qwen_ui.types import FinishReason, Message
 
 _NEVER_GENERATED = ("<|image_pad|>", "<|video_pad|>", "<|vision_start|>", "<|vision_end|>")
+
+
+@dataclass(frozen=True, slots=True)
+class Budgets:
+    """Bytes for what a model may keep of the pictures and prompts that it has seen."""
+
+    features: int = 512 * 2**20
+    prefixes: int = 1024 * 2**20
+    device_prefixes: int = 1024 * 2**20  # before they move to host memory; nothing on a CPU
 
 
 class TransformersEngine:
     """A loaded model and its thread. Made by `loader.load_engine`."""
 
     def __init__(
-        self, spec: EngineSpec, model: Any, processor: PictureProcessor, max_queue: int = 32
+        self,
+        spec: EngineSpec,
+        model: Any,
+        processor: PictureProcessor,
+        max_queue: int = 32,
+        budgets: Budgets = Budgets(),
     ) -> None:
         self.spec = spec
-        self._model: Any = model
-        self._processor = processor
+        self._machine = Machine(
+            model, processor, chunk_rule(processor.tokenizer, spec.chunk_tokens)
+        )
+        self._budgets = budgets
+        self._known = _nothing_known(budgets)
         self._end_ids = _end_ids(model, processor)
         self._suppressed = _ids(processor, _NEVER_GENERATED)
         self._thought_marks = thought_marks(processor.tokenizer)
-        self._worker = Worker(spec.model, self._answer, max_queue)
+        self._worker = Worker(spec.model, self._answer, max_queue, self._make_room)
 
     @property
     def waiting(self) -> int:
@@ -66,90 +91,113 @@ class TransformersEngine:
             request, listener, priority=priority, visitor=visitor, on_move=on_move
         )
 
+    def prepare(self, messages: tuple[Message, ...], sharing: str = "") -> Job:
+        request = GenerationRequest(messages, Sampling(), 0, sharing=sharing)
+        return self._worker.submit(request, lambda event: None, priority=Priority.PREPARE)
+
+    def forget(self) -> None:
+        self._known = _nothing_known(self._budgets)  # an answer that runs goes on with the old one
+
     def close(self) -> None:
         """Finish what is queued, then give the memory back."""
         self._worker.close()
-        self._model = None
-        gc.collect()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
-
-    def _answer(self, job: Job) -> Completion:
-        try:
-            return self._generate(job)
-        except (torch.OutOfMemoryError, MemoryError) as error:
-            raise OutOfMemory from error
-        except RuntimeError as error:
-            if "can't allocate memory" in str(error):  # the CPU allocator has no error of its own
-                raise OutOfMemory from error
-            raise
+        self._machine.model = None
+        self._make_room()
 
     @torch.inference_mode()
+    def _answer(self, job: Job) -> Completion:
+        try:
+            with _memory_errors_told():
+                return self._prepare(job) if job.request.max_tokens == 0 else self._generate(job)
+        except Stopped:
+            return CANCELLED
+
+    def _prepare(self, job: Job) -> Completion:
+        began = time.perf_counter()
+        self._prefill(self._prompt(job), job).prepare()
+        spent_s = time.perf_counter() - began
+        return Completion(FinishReason.LENGTH, 0, 0, 0.0, spent_s, spent_s)
+
     def _generate(self, job: Job) -> Completion:
         began = time.perf_counter()
-        request = job.request
-        prompt = build_prompt(
-            request.messages, self._processor, self._model, self.spec.context_tokens
-        )
-        room = self.spec.context_tokens - prompt.length
-        text = self._detokenizer()
-        budget = ThoughtBudget(
-            request.thought_tokens, self._thought_marks, thinking=self.spec.thinking
-        )
-        sampler = Sampler(request.sampling, self._suppressed, budget)
+        prompt = self._prompt(job)
         device_began = time.perf_counter()
-        first_s, count, reason = 0.0, 0, FinishReason.CANCELLED
-        for token in self._tokens(prompt, sampler, job):
-            count += 1
-            first_s = first_s or time.perf_counter() - began
-            if token in self._end_ids:
-                reason = FinishReason.STOP
-                break
-            delta = text.push(token)
-            if delta is not None:
-                job.listener(delta)
-            if count == request.max_tokens:
-                reason = FinishReason.LENGTH
-                break
-            if count == room:
-                reason = FinishReason.CONTEXT
-                break
+        filled = self._prefill(prompt, job).run()
+        budget = ThoughtBudget(
+            job.request.thought_tokens, self._thought_marks, thinking=self.spec.thinking
+        )
+        sampler = Sampler(job.request.sampling, self._suppressed, budget)
+        tokens = self._tokens(filled, prompt, sampler, job)
+        reason, count, first_at = self._told(job, tokens, self.spec.context_tokens - prompt.length)
         if budget.cut and reason in (FinishReason.STOP, FinishReason.LENGTH):
             reason = FinishReason.THOUGHT
         ended = time.perf_counter()
         return Completion(
-            reason, prompt.length, count, first_s, ended - began, ended - device_began
+            reason=reason,
+            prompt_tokens=prompt.length,
+            completion_tokens=count,
+            first_token_s=max(0.0, first_at - began),
+            elapsed_s=ended - began,
+            busy_s=ended - device_began,
+            cached_tokens=filled.cached_tokens,
+            known_pictures=filled.known_pictures,
         )
 
-    def _tokens(self, prompt: Prompt, sampler: Sampler, job: Job) -> Iterator[int]:
-        """Prefill, then one token after another until somebody breaks off or stops the job."""
-        model, device = self._model, self._model.device
-        cache = DynamicCache(config=model.config.get_text_config())
-        logits = model(
-            input_ids=prompt.input_ids.to(device),
-            position_ids=prompt.position_ids.to(device),
-            past_key_values=cache,
-            logits_to_keep=1,
-            use_cache=True,
-            **_pictures(prompt, device),
-        ).logits[0, -1]
-        position = torch.tensor([prompt.length, *[prompt.next_position] * 3], device=device).view(
-            4, 1, 1
-        )
+    def _told(
+        self, job: Job, tokens: Iterator[tuple[int, torch.Tensor]], room: int
+    ) -> tuple[FinishReason, int, float]:
+        """Tell the listener as tokens come: why it ended, how many there were, and when the first
+        one came (0: none did)."""
+        text = self._detokenizer()
+        first_at, count = 0.0, 0
+        for token, _ in tokens:
+            count += 1
+            first_at = first_at or time.perf_counter()
+            if token in self._end_ids:
+                return FinishReason.STOP, count, first_at
+            delta = text.push(token)
+            if delta is not None:
+                job.listener(delta)
+            if count == job.request.max_tokens:
+                return FinishReason.LENGTH, count, first_at
+            if count == room:
+                return FinishReason.CONTEXT, count, first_at
+        return FinishReason.CANCELLED, count, first_at
+
+    def _prompt(self, job: Job) -> Prompt:
+        machine, most = self._machine, self.spec.context_tokens
+        return build_prompt(job.request.messages, machine.processor, machine.model, most)
+
+    def _prefill(self, prompt: Prompt, job: Job) -> Prefill:
+        return Prefill(self._machine, prompt, job.request.sharing, self._known, job.stop)
+
+    def _make_room(self) -> None:
+        """Memory was short: all that can be computed again goes."""
+        self.forget()
+        _collect()
+
+    def _tokens(
+        self, filled: Filled, prompt: Prompt, sampler: Sampler, job: Job
+    ) -> Iterator[tuple[int, torch.Tensor]]:
+        """One token after another, each with the logits that it was chosen from, until somebody
+        breaks off or stops the job."""
+        model, logits = self._machine.model, filled.logits
+        places = [prompt.length, *[prompt.next_position] * 3]
+        position = torch.tensor(places, device=model.device).view(4, 1, 1)
         while not job.stop.is_set():
             token = sampler.choose(logits)
-            yield token
+            yield token, logits
             logits = model(
-                input_ids=torch.tensor([[token]], device=device),
+                input_ids=torch.tensor([[token]], device=model.device),
                 position_ids=position,
-                past_key_values=cache,
+                past_key_values=filled.cache,
                 logits_to_keep=1,
                 use_cache=True,
             ).logits[0, -1]
             position = position + 1
 
     def _detokenizer(self) -> Detokenizer:
-        tokenizer = self._processor.tokenizer
+        tokenizer = self._machine.processor.tokenizer
         known = tokenizer.get_added_vocab()
         return Detokenizer(
             tokenizer.backend_tokenizer,
@@ -159,13 +207,29 @@ class TransformersEngine:
         )
 
 
-def _pictures(prompt: Prompt, device: torch.device) -> dict[str, torch.Tensor]:
-    if prompt.pixel_values is None or prompt.image_grid_thw is None:
-        return {}
-    return {
-        "pixel_values": prompt.pixel_values.to(device),
-        "image_grid_thw": prompt.image_grid_thw.to(device),
-    }
+def _nothing_known(budgets: Budgets) -> Known:
+    return Known(
+        FeatureCache(budgets.features), PrefixCache(budgets.prefixes, budgets.device_prefixes)
+    )
+
+
+@contextmanager
+def _memory_errors_told() -> Iterator[None]:
+    """Raises errors.OutOfMemory for what torch raises."""
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        raise OutOfMemory from error
+    except RuntimeError as error:
+        if "can't allocate memory" in str(error):  # the CPU allocator has no error of its own
+            raise OutOfMemory from error
+        raise
+
+
+def _collect() -> None:
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def _end_ids(model: Any, processor: PictureProcessor) -> frozenset[int]:

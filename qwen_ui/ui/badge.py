@@ -79,6 +79,8 @@ def _measured(usage: Usage | None, say: Texts) -> list[str]:
     if usage.completion_tokens > 1 and decoding_s > 0:
         rate = (usage.completion_tokens - 1) / decoding_s
         parts.append(say("badge.speed", rate=f"{rate:.1f}" if rate < 10 else f"{rate:.0f}"))
+    if usage.known_pictures:
+        parts.append(say("badge.picture_known"))
     return parts
 
 
@@ -101,6 +103,8 @@ def _tooltip(turn: Turn, say: Texts) -> str:
     if turn.cache is not None and turn.cache.hit:
         return _tooltip_of_hit(turn.cache, say)
     parts = [] if turn.usage is None else [_counted(turn.usage, say)]
+    if turn.usage is not None and turn.usage.cached_tokens:
+        parts.append(say("badge.tip_known", known=turn.usage.cached_tokens))
     if turn.cache is not None and turn.cache.fwd == "bypass":
         parts.append(say("badge.tip_bypass"))
     return " ".join([*parts, _kept(turn.stored, say)])

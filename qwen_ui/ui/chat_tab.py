@@ -128,9 +128,8 @@ def connect_chat(
 
     # a dropped picture is opened before it is sent; typing alone asks nothing of the server
     tab.box.change(None, tab.box, tab.files, js=_FILES, **AT_ONCE)
-    tab.files.change(
-        handlers.prepare, [tab.box, tab.session], tab.told, **AT_ONCE, trigger_mode="always_last"
-    )
+    dropped = [tab.box, model, tab.session]
+    tab.files.change(handlers.prepare, dropped, tab.told, **AT_ONCE, trigger_mode="always_last")
 
     edited = [tab.box, tab.told]
     tab.edit.click(handlers.edit, [tab.edited, tab.session], edited, js=_EDITED, **AT_ONCE)

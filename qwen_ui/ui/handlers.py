@@ -18,7 +18,7 @@ import gradio as gr
 from qwen_ui.chat import ChatService
 from qwen_ui.errors import BadRequest, GenerationFailed, PictureGone, QwenUIError
 from qwen_ui.settings import Settings
-from qwen_ui.types import Picture, Visitor
+from qwen_ui.types import Message, Picture, Visitor
 from qwen_ui.ui import parts
 from qwen_ui.ui.asking import Asker
 from qwen_ui.ui.i18n import Texts, texts_for
@@ -50,14 +50,21 @@ class ChatHandlers:
         self._settings = settings
         self._sessions: WeakValueDictionary[str, Session] = WeakValueDictionary()
 
-    def prepare(self, box: BoxValue, session: Session, request: gr.Request) -> str | dict[str, Any]:
-        """Open dropped files before they are sent; the box drops those that are refused.
+    def prepare(
+        self, box: BoxValue, model: str, session: Session, request: gr.Request
+    ) -> str | dict[str, Any]:
+        """Open dropped files before they are sent, and let the model look at them; the box drops
+        those that are refused.
 
         Tells nothing where it has nothing to tell: it may arrive after the answer to a question
         that was sent meanwhile, and what that one told is to stay.
         """
         say = texts_for(request)
-        _, refused, sentences = self._open_all(box["files"], say)
+        pictures, refused, sentences = self._open_all(box["files"], say)
+        if pictures:
+            shown = Message("user", tuple(picture.image for picture in pictures))
+            asked = [*session.conversation.history(), shown]
+            self._service.prepare(asked, model=model, visitor=_visitor(session, request))
         if not refused and session.notice is None:
             nothing: dict[str, Any] = gr.skip()
             return nothing
@@ -159,9 +166,7 @@ class ChatHandlers:
         return view, parts.told(session, say)
 
     def _asker(self, session: Session, request: gr.Request) -> Asker:
-        """Who asks: by Gradio's login where there is one, and the open page."""
-        user = f"login:{request.username}" if request.username else None
-        return Asker(self._service, session, Visitor(user=user, session=session.id))
+        return Asker(self._service, session, _visitor(session, request))
 
     def _read_pixels(self, model: str) -> int:
         """How many pixels of a picture this model reads."""
@@ -189,3 +194,9 @@ class ChatHandlers:
         except OSError as error:  # Gradio has removed the upload
             raise PictureGone from error
         return self._service.open_picture(data, file.name)
+
+
+def _visitor(session: Session, request: gr.Request) -> Visitor:
+    """Who asks: by Gradio's login where there is one, and the open page."""
+    user = f"login:{request.username}" if request.username else None
+    return Visitor(user=user, session=session.id)

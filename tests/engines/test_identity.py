@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from qwen_ui.engines.base import Sampling
+from qwen_ui.engines.chunks import CHUNK_TOKENS
 from qwen_ui.engines.identity import Placement, resolve_spec, weights_digest
 from qwen_ui.engines.loader import load_engine
 from qwen_ui.errors import ModelFailed
@@ -84,6 +85,12 @@ def test_another_placement_is_another_model(folder: Path, placement: Placement) 
     assert fingerprint(folder, placement) != fingerprint(folder)
 
 
+def test_other_chunks_of_a_prefill_are_another_model(folder: Path) -> None:
+    spec = resolve_spec("tiny", folder, "r", Placement(device="cpu"), source="")
+    assert spec.chunk_tokens == CHUNK_TOKENS
+    assert replace(spec, chunk_tokens=64).fingerprint() != spec.fingerprint()
+
+
 def test_where_the_folder_lies_does_not_matter(folder: Path, tmp_path: Path) -> None:
     before = fingerprint(folder)
     assert fingerprint(Path(shutil.move(folder, tmp_path / "moved"))) == before
@@ -130,9 +137,9 @@ def test_the_loader_obeys(folder: Path) -> None:
     heard: list[float] = []
     engine = load_engine(spec, folder, heard.append)
     try:
-        assert engine._model.dtype is torch.bfloat16
-        assert engine._model.config._attn_implementation == "eager"
-        assert dict(engine._processor.image_processor.size) == {
+        assert engine._machine.model.dtype is torch.bfloat16
+        assert engine._machine.model.config._attn_implementation == "eager"
+        assert dict(engine._machine.processor.image_processor.size) == {
             "shortest_edge": 64 * 64,
             "longest_edge": 64 * 96,
         }

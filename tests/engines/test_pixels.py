@@ -21,6 +21,7 @@ from cache_store import images
 from cache_store.database import Database
 from cache_store.memo import DigestMemo
 from qwen_ui.demo_model import VARIANTS
+from qwen_ui.engines.features import pixels_of
 from qwen_ui.engines.processor import PictureProcessor, load_processor
 from qwen_ui.engines.prompt import build_prompt
 from qwen_ui.images import ImageOpener
@@ -58,8 +59,8 @@ def model_input(
 ) -> Callable[[Picture], np.ndarray]:
     def prepare(picture: Picture) -> np.ndarray:
         asked = (Message("user", (picture.image, "What is this?")),)
-        values = build_prompt(asked, processor, shell, 10_000).pixel_values
-        assert values is not None
+        span = build_prompt(asked, processor, shell, 10_000).pictures[0]
+        values, _ = pixels_of(span, processor)
         return values.numpy()
 
     return prepare

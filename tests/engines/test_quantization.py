@@ -48,7 +48,7 @@ def test_a_quantized_model_answers_the_same_each_time(tmp_path: Path) -> None:
     placement = Placement(device="cpu", quantization="torchao-int8")
     spec = resolve_spec("m", folder, "1", placement, source="tests")
     engine = load_engine(spec, folder, lambda fraction: None)
-    layer = engine._model.model.language_model.layers[0].self_attn.q_proj
+    layer = engine._machine.model.model.language_model.layers[0].self_attn.q_proj
     assert type(layer.weight).__name__ == "Int8Tensor"
     question = Message("user", (picture(), "What is this?"))
     answers = [ask(engine, question, max_tokens=12) for _ in range(2)]

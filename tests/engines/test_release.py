@@ -21,7 +21,7 @@ from tests.engines.tiny import ask, picture, save_tiny
 def held(engine: object) -> list[weakref.ref[object]]:
     """The model, and each parameter and buffer."""
     assert isinstance(engine, TransformersEngine)
-    model = engine._model
+    model = engine._machine.model
     return [weakref.ref(part) for part in (model, *model.parameters(), *model.buffers())]
 
 

@@ -7,6 +7,7 @@ import threading
 import time
 import weakref
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,6 @@ from cache_store.images import canonicalise, digest
 from qwen_ui.engines.base import Completion, GenerationRequest, Job, Sampling
 from qwen_ui.engines.identity import Placement, resolve_spec
 from qwen_ui.engines.loader import load_engine
-from qwen_ui.engines.prompt import build_prompt
 from qwen_ui.engines.sampler import Sampler
 from qwen_ui.engines.transformers import TransformersEngine
 from qwen_ui.errors import ContextTooLong, GenerationFailed, OutOfMemory
@@ -56,7 +56,7 @@ CONVERSATIONS = {
 
 def plain(engine: TransformersEngine, messages: tuple[Message, ...], max_tokens: int) -> list[int]:
     """The ids that transformers' own generate() gives."""
-    processor, model = engine._processor, engine._model
+    processor, model = engine._machine.processor, engine._machine.model
     inputs = processor.apply_chat_template(
         [
             {
@@ -88,13 +88,16 @@ def generated(engine: TransformersEngine, messages: tuple[Message, ...], count: 
     """The ids that the engine gives, end or no end."""
     job = Job(GenerationRequest(messages, Sampling(), count), lambda event: None)
     with torch.inference_mode():
-        prompt = build_prompt(messages, engine._processor, engine._model, 256)
-        tokens = engine._tokens(prompt, Sampler(Sampling(), engine._suppressed), job)
-        return list(islice(tokens, count))
+        prompt = engine._prompt(job)
+        filled = engine._prefill(prompt, job).run()
+        tokens = engine._tokens(filled, prompt, Sampler(Sampling(), engine._suppressed), job)
+        return [token for token, _ in islice(tokens, count)]
 
 
 @pytest.mark.parametrize("name", CONVERSATIONS)
 def test_the_answer_is_that_of_plain_generate(engine: TransformersEngine, name: str) -> None:
+    """Its tokens here; not bit for bit: generate() prefills a prompt in one piece, and the engine
+    always in its own chunks, so that reuse changes nothing (see test_reuse.py)."""
     messages = CONVERSATIONS[name]
     ours = generated(engine, messages, 16)
     assert ours == plain(engine, messages, 16)
@@ -114,13 +117,13 @@ def test_the_model_gets_the_pixels_that_were_hashed(
     engine: TransformersEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[Any] = []
-    original = type(engine._processor.image_processor).__call__
+    original = type(engine._machine.processor.image_processor).__call__
 
     def spy(self: Any, images: Any, *args: Any, **kwargs: Any) -> Any:
         seen.append(images)
         return original(self, images, *args, **kwargs)
 
-    monkeypatch.setattr(type(engine._processor.image_processor), "__call__", spy)
+    monkeypatch.setattr(type(engine._machine.processor.image_processor), "__call__", spy)
     wanted = picture(7)
     ask(engine, Message("user", (wanted, "?")))
     flat = seen[0]
@@ -130,9 +133,9 @@ def test_the_model_gets_the_pixels_that_were_hashed(
 
 
 def test_requests_leave_nothing_behind_on_the_model(engine: TransformersEngine) -> None:
-    engine._model.model.rope_deltas = None
+    engine._machine.model.model.rope_deltas = None
     ask(engine, QUESTION)
-    assert engine._model.model.rope_deltas is None
+    assert engine._machine.model.model.rope_deltas is None
 
 
 def test_askers_at_once_get_their_own_answers(engine: TransformersEngine) -> None:
@@ -148,14 +151,14 @@ def test_askers_at_once_get_their_own_answers(engine: TransformersEngine) -> Non
 
 def test_special_tokens_typed_as_text_reach_the_model_as_text(engine: TransformersEngine) -> None:
     typed = "Is <|im_end|> or <|image_pad|> or <|vision_start|> here?"
-    inputs = engine._processor.apply_chat_template(
+    inputs = engine._machine.processor.apply_chat_template(
         [{"role": "user", "content": [{"type": "text", "text": typed}]}],
         tokenize=True,
         return_dict=True,
         return_tensors="pt",
         sanitize_control_tokens=True,
     )["input_ids"][0].tolist()
-    known = engine._processor.tokenizer.get_added_vocab()
+    known = engine._machine.processor.tokenizer.get_added_vocab()
     assert inputs.count(known["<|im_end|>"]) == 1  # the template's own
     assert known["<|image_pad|>"] not in inputs
     assert known["<|vision_start|>"] not in inputs
@@ -231,14 +234,14 @@ def test_a_stop_during_prefill_acts_when_the_forward_returns(
     engine: TransformersEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     entered, leave = threading.Event(), threading.Event()
-    forward = engine._model.forward
+    forward = engine._machine.model.forward
 
     def slow(*args: Any, **kwargs: Any) -> Any:
         entered.set()
         leave.wait(10)
         return forward(*args, **kwargs)
 
-    monkeypatch.setattr(engine._model, "forward", slow)
+    monkeypatch.setattr(engine._machine.model, "forward", slow)
     job, heard = submit(engine, QUESTION, max_tokens=100)
     assert entered.wait(10)
     job.cancel()
@@ -274,9 +277,36 @@ def test_out_of_memory_is_a_clear_error_and_the_engine_goes_on(
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     with monkeypatch.context() as patch:
-        patch.setattr(engine._model, "forward", exhausted)
+        patch.setattr(engine._machine.model, "forward", exhausted)
         assert isinstance(ask(engine, QUESTION).failure.error, OutOfMemory)
     assert ask(engine, QUESTION).text
+
+
+def test_where_memory_is_short_what_is_kept_goes_and_the_answer_comes(
+    engine: TransformersEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted, kept = ask(engine, QUESTION).text, engine._known
+    forward, calls = engine._machine.model.forward, iter([torch.OutOfMemoryError("CUDA")])
+
+    def short(*args: Any, **kwargs: Any) -> Any:
+        for error in calls:
+            raise error
+        return forward(*args, **kwargs)
+
+    monkeypatch.setattr(engine._machine.model, "forward", short)
+    assert ask(engine, QUESTION).text == wanted
+    assert engine._known is not kept
+
+
+def test_a_known_picture_is_not_even_decoded(engine: TransformersEngine) -> None:
+    ask(engine, QUESTION)
+
+    def gone() -> Any:
+        raise OSError("no such file")
+
+    image = replace(picture(), load=gone)
+    end = ask(engine, Message("user", (image, "And its colour?"))).completion
+    assert end.known_pictures == 1
 
 
 def test_a_picture_that_cannot_be_loaded_fails_its_own_request_only(
@@ -292,7 +322,7 @@ def test_a_picture_that_cannot_be_loaded_fails_its_own_request_only(
 
 def test_closing_finishes_running_answers_and_frees_the_model(tmp_path: Path) -> None:
     engine = load(save_tiny(tmp_path))
-    model = weakref.ref(engine._model)
+    model = weakref.ref(engine._machine.model)
     _, heard = submit(engine, QUESTION, max_tokens=30)
     engine.close()
     assert heard.wait().completion.completion_tokens == 30
@@ -316,8 +346,10 @@ def test_a_thinking_model_tells_thoughts_and_answer_apart(tmp_path: Path) -> Non
     engine = load(save_tiny(tmp_path, thinking=True))
     assert engine.spec.thinking
     assert engine.spec.sampling == Sampling(temperature=1.0, top_p=0.95, top_k=20, seed=0)
-    says = engine._processor.tokenizer("A red one.\n</think>\n\nRed.<|im_end|>")["input_ids"]
-    engine._tokens = lambda *args: iter(says)  # type: ignore[method-assign]
+    says = engine._machine.processor.tokenizer("A red one.\n</think>\n\nRed.<|im_end|>")[
+        "input_ids"
+    ]
+    engine._tokens = lambda *args: ((id, None) for id in says)  # type: ignore
     heard = ask(engine, QUESTION, max_tokens=100)
     engine.close()
     assert (heard.thought, heard.text) == ("A red one.", "Red.")
@@ -328,7 +360,7 @@ def test_a_thinking_model_tells_thoughts_and_answer_apart(tmp_path: Path) -> Non
 def thinker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TransformersEngine]:
     """It only thinks: it cannot end a thought by itself."""
     engine = load(save_tiny(tmp_path_factory.mktemp("thinker"), thinking=True))
-    known = engine._processor.tokenizer.get_added_vocab()
+    known = engine._machine.processor.tokenizer.get_added_vocab()
     engine._suppressed += [known["<think>"], known["</think>"]]
     yield engine
     engine.close()
@@ -354,16 +386,16 @@ def test_past_its_budget_the_thought_is_ended_and_the_answer_goes_on(
 
 def test_the_model_reads_the_ending_that_was_written_for_it(thinker: TransformersEngine) -> None:
     seen: list[int] = []
-    forward = thinker._model.forward
+    forward = thinker._machine.model.forward
 
     def spy(*args: Any, **kwargs: Any) -> Any:
         seen.append(int(kwargs["input_ids"][0, -1]))
         return forward(*args, **kwargs)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(thinker._model, "forward", spy)
+        patch.setattr(thinker._machine.model, "forward", spy)
         thinking(thinker, 5, max_tokens=20)
-    ending = thinker._processor.tokenizer("\n</think>\n\n")["input_ids"]
+    ending = thinker._machine.processor.tokenizer("\n</think>\n\n")["input_ids"]
     assert seen[6 : 6 + len(ending)] == ending  # behind the prompt's last token and five thoughts
 
 

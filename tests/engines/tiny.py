@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import torch
 from PIL import Image as PILImage
@@ -41,11 +43,21 @@ TEMPLATE = (
 
 
 def save_tiny(
-    folder: Path, *, thinking: bool = False, dtype: str = "float32", seed: int = 0
+    folder: Path,
+    *,
+    thinking: bool = False,
+    dtype: str = "float32",
+    seed: int = 0,
+    vision: Mapping[str, object] = MappingProxyType({}),
+    text: Mapping[str, object] = MappingProxyType({}),
+    max_pixels: int = 128 * 128,
 ) -> Path:
-    """Write a complete model folder; weights are drawn at random from `seed`."""
+    """Write a complete model folder; weights are drawn at random from `seed`.
+
+    `vision` and `text`: what differs from the sizes of `_config`.
+    """
     tokenizer = byte_tokenizer(thinking)
-    config = _config(tokenizer)
+    config = _config(tokenizer, vision, text)
     torch.manual_seed(seed)
     model = Qwen3VLForConditionalGeneration(config)
     with torch.no_grad():
@@ -56,7 +68,7 @@ def save_tiny(
     model.to(getattr(torch, dtype)).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     Qwen2VLImageProcessorPil(
-        size={"shortest_edge": 64 * 64, "longest_edge": 128 * 128},
+        size={"shortest_edge": 64 * 64, "longest_edge": max_pixels},
         patch_size=16,
         merge_size=2,
         temporal_patch_size=2,
@@ -135,7 +147,9 @@ def byte_tokenizer(thinking: bool) -> Qwen2Tokenizer:
     return tokenizer
 
 
-def _config(tokenizer: Qwen2Tokenizer) -> Qwen3VLConfig:
+def _config(
+    tokenizer: Qwen2Tokenizer, vision: Mapping[str, object], text: Mapping[str, object]
+) -> Qwen3VLConfig:
     ids = tokenizer.convert_tokens_to_ids
     return Qwen3VLConfig(
         vision_config={
@@ -149,6 +163,7 @@ def _config(tokenizer: Qwen2Tokenizer) -> Qwen3VLConfig:
             "temporal_patch_size": 2,
             "num_position_embeddings": 64,
             "deepstack_visual_indexes": [0, 1],
+            **vision,
         },
         text_config={
             "vocab_size": len(tokenizer) + 3,
@@ -168,6 +183,7 @@ def _config(tokenizer: Qwen2Tokenizer) -> Qwen3VLConfig:
             "pad_token_id": tokenizer.pad_token_id,
             "eos_token_id": tokenizer.eos_token_id,
             "bos_token_id": None,
+            **text,
         },
         image_token_id=ids("<|image_pad|>"),
         video_token_id=ids("<|video_pad|>"),

@@ -56,7 +56,7 @@ class Visitor:
 
     def drop(self, *files: Path) -> None:
         box = BoxValue(text="typed", files=[str(file) for file in files])
-        told = self.handlers.prepare(box, self.session, self.request)
+        told = self.handlers.prepare(box, self.model, self.session, self.request)
         if isinstance(told, str):
             self.told = told
 

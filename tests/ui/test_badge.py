@@ -76,10 +76,19 @@ def test_another_servers_answer_is_called_recorded() -> None:
 
 def test_tokens_that_nobody_counted_are_not_told() -> None:
     usage = Usage(0, 0, 0.1, 3.1, 3.0)
-    assert shown(replace(MISS, usage=usage)) == "3.1 s"
+    assert shown(replace(MISS, usage=usage)) == "3.1 s · why a miss?"
     assert tip(replace(MISS, usage=usage)).startswith("Computed now, first words after 100 ms;")
     cut = replace(MISS, usage=usage, finish=FinishReason.LENGTH)
-    assert shown(cut) == "3.1 s · cut at the longest length"
+    assert shown(cut) == "3.1 s · cut at the longest length · why a miss?"
+
+
+def test_a_miss_says_what_the_model_knew_already() -> None:
+    usage = Usage(1100, 127, 0.1, 3.1, 3.0, cached_tokens=1029, known_pictures=1)
+    turn = replace(MISS, usage=usage)
+    assert shown(turn) == "3.1 s · 42 tokens/s · picture known · why a miss?"
+    assert shown(turn, ZH) == "3.1 秒 · 42 词元/秒 · 图片已读过 · 为何未命中？"
+    assert "1029 of those read were known from before." in tip(turn)
+    assert "known" not in badge(MISS, EN)
 
 
 def test_an_equivalent_hit_says_what_its_answer_was_given_to() -> None:
@@ -131,7 +140,7 @@ def test_a_cut_answer_says_where() -> None:
 
 
 def test_thoughts_that_were_cut_are_named() -> None:
-    assert shown(replace(MISS, finish=FinishReason.THOUGHT)).endswith(" · thoughts cut short")
+    assert shown(replace(MISS, finish=FinishReason.THOUGHT)).endswith(f" · thoughts cut short{WHY}")
 
 
 def test_a_full_context_is_named() -> None:

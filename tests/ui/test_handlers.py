@@ -231,7 +231,7 @@ async def test_a_sound_picture_tells_nothing_that_could_come_after_the_answer(
     page: Visitor, red: Path
 ) -> None:
     box = BoxValue(text="", files=[str(red)])
-    assert page.handlers.prepare(box, page.session, page.request) == gr.skip()
+    assert page.handlers.prepare(box, page.model, page.session, page.request) == gr.skip()
 
 
 async def test_a_broken_picture_that_is_sent_at_once_is_given_back_without_it(
@@ -274,6 +274,19 @@ async def test_too_many_pictures_are_given_back(page: Visitor, red: Path) -> Non
     assert "At most 8 pictures" in page.notice
     assert page.order is not None
     assert page.order | {"at": 0} == {"refused": [], "give_back": True, "at": 0}
+
+
+async def test_a_dropped_picture_is_looked_at_behind_what_was_said(
+    chat: Chat, page: Visitor, red: Path
+) -> None:
+    await page.ask("hello")
+    page.drop(red)
+    await until(lambda: chat.engine.prepared)
+    page.send("what?", red)
+    await page.read()
+    prepared, asked = chat.engine.prepared[0].messages, chat.engine.computed[-1].messages
+    assert prepared[:-1] == asked[:-1] != ()
+    assert prepared[-1].parts == asked[-1].parts[:1]
 
 
 async def test_a_prepared_picture_is_not_decoded_again(

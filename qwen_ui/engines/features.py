@@ -1,0 +1,61 @@
+"""A picture as the vision encoder sees it: encoded once, good at any place of any prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from transformers.models.qwen3_vl.modeling_qwen3_vl import BaseModelOutputWithDeepstackFeatures
+
+from qwen_ui.engines.processor import PictureProcessor
+from qwen_ui.engines.prompt import Span
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """[tokens, hidden size] for the embedding, and for each early layer that gets its own.
+
+    They lie in host memory: a few megabytes, brought to the device in a moment.
+    """
+
+    embeds: torch.Tensor
+    deepstack: tuple[torch.Tensor, ...]
+
+    @property
+    def nbytes(self) -> int:
+        return sum(tensor.nbytes for tensor in (self.embeds, *self.deepstack))
+
+    def part(self, start: int, end: int) -> BaseModelOutputWithDeepstackFeatures:
+        """Some of the picture's tokens, as the model's `mm_encoder_outputs` wants them."""
+        return BaseModelOutputWithDeepstackFeatures(
+            pooler_output=[self.embeds[start:end]],
+            deepstack_features=[[layer[start:end]] for layer in self.deepstack],
+        )
+
+
+def encode(span: Span, processor: PictureProcessor, model: Any) -> Features:
+    """Decode, preprocess and encode one picture, alone: a batch would change its bits.
+
+    Raises errors.PictureGone.
+    """
+    pixel_values, grids = pixels_of(span, processor)
+    found = model.model.get_image_features(pixel_values.to(model.device), grids.to(model.device))
+    return Features(
+        embeds=_kept(found.pooler_output),
+        deepstack=tuple(_kept(layer) for layer in found.deepstack_features),
+    )
+
+
+def pixels_of(span: Span, processor: PictureProcessor) -> tuple[torch.Tensor, torch.Tensor]:
+    """(pixel_values [patches, patch size], grid [1, 3]), exactly what the encoder gets."""
+    inputs = processor.image_processor(images=[span.image.load()], return_tensors="pt")
+    grids: torch.Tensor = inputs["image_grid_thw"]
+    if tuple(grids[0].tolist()) != span.key.grid:
+        raise RuntimeError(f"a picture of grid {span.key.grid} was cut into {grids.tolist()}")
+    return inputs["pixel_values"], grids
+
+
+def _kept(parts: Sequence[torch.Tensor]) -> torch.Tensor:
+    return torch.cat(list(parts)).cpu()

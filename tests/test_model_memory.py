@@ -1,0 +1,83 @@
+"""What the service lets a model remember, look at ahead, and forget."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from qwen_ui.types import Image, Message, Visitor
+from tests.pictures import photo, saved
+from tests.service import Chat, until, usage
+
+Make = Callable[..., Chat]
+ME, YOU = Visitor(session="me"), Visitor(session="you")
+
+
+@pytest.fixture
+async def make(tmp_path: Path) -> AsyncIterator[Make]:
+    made: list[Chat] = []
+
+    def build(**options: Any) -> Chat:
+        made.append(Chat(tmp_path, **options))
+        return made[-1]
+
+    yield build
+    for chat in made:
+        await chat.close()
+
+
+def picture(chat: Chat) -> Image:
+    return chat.service.open_picture(saved(photo(64, 48))).image
+
+
+async def test_pictures_are_prepared_for_those_who_share_the_question(make: Make) -> None:
+    chat = make(visibility="session")
+    await chat.ask("hi")
+    shown = picture(chat)
+    asked = Message("user", (shown,))
+    chat.service.prepare([asked], visitor=ME)
+    await until(lambda: chat.engine.prepared)
+    prepared = chat.engine.prepared[0]
+    assert prepared.messages == (asked,)
+    for visitor in (ME, YOU):
+        await chat.ask(shown, "What is this?", visitor=visitor)
+    mine, yours = chat.engine.computed[-2:]
+    assert prepared.sharing == mine.sharing != yours.sharing
+
+
+async def test_a_model_that_is_not_loaded_prepares_nothing(make: Make) -> None:
+    chat = make()
+    chat.service.prepare([Message("user", (picture(chat),))])
+    assert chat.sources[0].loads == 0
+
+
+async def test_a_model_that_answers_prepares_nothing(make: Make) -> None:
+    chat = make()
+    await chat.ask("hi")
+    chat.engine.hold()
+    running = asyncio.create_task(chat.ask("a long one"))
+    await until(lambda: len(chat.engine.computed) == 2)
+    chat.service.prepare([Message("user", (picture(chat),))])
+    chat.engine.release()
+    await running
+    assert chat.engine.prepared == []
+
+
+async def test_clearing_the_cache_makes_the_model_forget(make: Make) -> None:
+    chat = make()
+    await chat.ask("hi")
+    assert chat.engine.forgets == 0
+    chat.service.clear_cache()
+    assert chat.engine.forgets == 1
+
+
+async def test_what_the_model_knew_already_is_told(make: Make) -> None:
+    chat = make()
+    await chat.ask("hi")
+    chat.engine.known = (7, 1)
+    told = usage(await chat.ask("hello"))
+    assert (told.cached_tokens, told.known_pictures) == (7, 1)
