@@ -25,28 +25,29 @@ from qwen_ui.engines.base import EngineSpec, Sampling
 from qwen_ui.engines.registry import EngineRegistry
 from qwen_ui.errors import (
     BadRequest,
-    EmptyQuestion,
     NotCached,
-    QuestionTooLong,
     ShuttingDown,
     StoreFailed,
-    TooManyPictures,
 )
 from qwen_ui.images import ImageOpener
+from qwen_ui.question import check_question
 from qwen_ui.runs import Flights, Pending, Reader, Replay
 from qwen_ui.settings import Settings
 from qwen_ui.types import (
+    Attachment,
     CacheControl,
     CacheStats,
     ChatEvent,
     ChatRequest,
-    Image,
     Message,
     ModelInfo,
     Picture,
     SamplingParams,
+    Video,
     Visitor,
 )
+from qwen_ui.video_file import looks_like_video
+from qwen_ui.videos import VideoOpener
 from qwen_ui.visibility import Visibility
 
 
@@ -58,12 +59,14 @@ class ChatService:
         cache: ResponseCache,
         registry: EngineRegistry,
         images: ImageOpener,
+        videos: VideoOpener,
         settings: Settings,
         visibility: Visibility,
     ) -> None:
         self._cache = cache
         self._registry = registry
         self._images = images
+        self._videos = videos
         self._settings = settings
         self._audits = Audits(cache, registry, settings.audit_rate)
         self._visibility = visibility
@@ -78,6 +81,24 @@ class ChatService:
         """Accept an uploaded file. Raises errors.BadRequest: unreadable, or too big."""
         return self._images.open(data, name)
 
+    def open_video(
+        self,
+        data: bytes,
+        name: str = "video",
+        *,
+        start_s: float | None = None,
+        end_s: float | None = None,
+    ) -> Video:
+        """Accept an uploaded video, or the part of it between two times. Put its `parts` into a
+        message. Raises errors.BadRequest: unreadable, too big, too long, or no such part."""
+        return self._videos.open(data, name, start_s, end_s)
+
+    def open_upload(self, data: bytes, name: str) -> Attachment:
+        """Accept whichever it is, by its bytes. Raises errors.BadRequest."""
+        return (
+            self.open_video(data, name) if looks_like_video(data) else self.open_picture(data, name)
+        )
+
     def open(
         self,
         messages: Sequence[Message],
@@ -91,7 +112,7 @@ class ChatService:
         opened = tuple(_canonical(message) for message in messages)
         if not opened or opened[-1].role != "user":
             raise BadRequest("The last message must be a question of the user.")
-        self._check_question(opened[-1])
+        check_question(opened[-1], self._settings)
         _check_sampling(sampling)
         return ChatRequest(model or self._registry.default, opened, sampling, cache, visitor)
 
@@ -188,16 +209,6 @@ class ChatService:
         self._cache.close()
 
     # --- inside --------------------------------------------------------------------------------
-
-    def _check_question(self, question: Message) -> None:
-        text = "".join(part for part in question.parts if isinstance(part, str))
-        pictures = sum(isinstance(part, Image) for part in question.parts)
-        if not text:
-            raise EmptyQuestion
-        if len(text) > self._settings.max_question_chars:
-            raise QuestionTooLong(len(text), self._settings.max_question_chars)
-        if pictures > self._settings.max_images:
-            raise TooManyPictures(self._settings.max_images)
 
     def _query(self, request: ChatRequest, spec: EngineSpec) -> CacheQuery:
         return CacheQuery(

@@ -20,7 +20,7 @@ from qwen_ui.chat import ChatService
 from qwen_ui.errors import BadRequest, GenerationFailed, PictureGone, QwenUIError
 from qwen_ui.runs import Replay
 from qwen_ui.settings import Settings
-from qwen_ui.types import CacheControl, Picture, Visitor
+from qwen_ui.types import Attachment, CacheControl, Visitor
 from qwen_ui.ui import parts
 from qwen_ui.ui.conversation import Conversation, Turn, TurnState
 from qwen_ui.ui.i18n import Texts, texts_for
@@ -148,7 +148,9 @@ class ChatHandlers:
                 return info.max_pixels
         return self._settings.max_pixels
 
-    def _ask(self, session: Session, text: str, pictures: tuple[Picture, ...], model: str) -> None:
+    def _ask(
+        self, session: Session, text: str, pictures: tuple[Attachment, ...], model: str
+    ) -> None:
         base, editing = session.conversation, session.editing
         if editing is not None:
             _, edited = editing
@@ -187,8 +189,8 @@ class ChatHandlers:
 
     def _open_all(
         self, files: list[str], say: Texts
-    ) -> tuple[tuple[Picture, ...], tuple[str, ...], tuple[str, ...]]:
-        """The pictures, the paths of those that were refused, and why."""
+    ) -> tuple[tuple[Attachment, ...], tuple[str, ...], tuple[str, ...]]:
+        """The pictures and videos, the paths of those that were refused, and why."""
         pictures, refused, sentences = [], [], []
         for path in files:
             try:
@@ -198,9 +200,9 @@ class ChatHandlers:
                 sentences.append(say.error(error))
         return tuple(pictures), tuple(refused), tuple(sentences)
 
-    def _open(self, file: Path) -> Picture:
+    def _open(self, file: Path) -> Attachment:
         try:
             data = file.read_bytes()
         except OSError as error:  # Gradio has removed the upload
             raise PictureGone from error
-        return self._service.open_picture(data, file.name)
+        return self._service.open_upload(data, file.name)
