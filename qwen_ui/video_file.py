@@ -23,7 +23,11 @@ log = logging.getLogger(__name__)
 
 # What cameras, phones and browsers write. Every other demuxer and decoder of FFmpeg stays shut:
 # some of them open further files by name.
-_CODECS = ("h264", "hevc", "vp8", "vp9", "av1", "mpeg4", "mjpeg", "prores")
+_DECODERS = (
+    *("h264", "hevc", "mpeg4", "mjpeg", "prores"),
+    *("vp8", "libvpx", "vp9", "libvpx-vp9", "av1", "libdav1d"),
+)
+_OPTIONS = {"protocol_whitelist": "none", "codec_whitelist": ",".join(_DECODERS)}
 _MATROSKA = b"\x1a\x45\xdf\xa3"  # RFC 8794, the ID of the EBML header
 _QUICKTIME = (b"moov", b"mdat", b"wide", b"free")  # first boxes before there was `ftyp`
 # pictures in the same boxes: HEIC and AVIF
@@ -44,13 +48,13 @@ class VideoFile:
 
         Whatever is raised while it is open becomes a VideoRefused.
         """
-        av = _pyav(self.name)
+        demuxer = _demuxer(self.data)
+        if demuxer is None:  # PyAV would try them all
+            raise BadVideo(self.name)
+        av, file = _pyav(self.name), io.BytesIO(self.data)
         try:
             with av.open(
-                io.BytesIO(self.data),
-                format=_demuxer(self.data),
-                options={"protocol_whitelist": "none"},  # nothing but these bytes is read
-                metadata_errors="replace",
+                file, format=demuxer, options=_OPTIONS, metadata_errors="replace"
             ) as container:
                 yield container, self._pictures_of(container)
         except VideoRefused:
@@ -65,7 +69,7 @@ class VideoFile:
         if not streams:
             raise VideoWithoutFrames(self.name)
         codec = streams[0].codec_context
-        if codec is None or codec.codec.canonical_name not in _CODECS:
+        if codec is None or codec.name not in _DECODERS:
             raise ValueError(f"no decoder for {codec.name if codec else 'the pictures'}")
         self.check(codec.width, codec.height)
         codec.options = {"max_pixels": str(self.max_pixels)}  # headers promise anything

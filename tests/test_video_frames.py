@@ -197,8 +197,10 @@ def test_what_shows_nothing_is_said_to_show_nothing(data: bytes) -> None:
         b"\0\0\0\x18ftypmp42" + bytes(1000),
         b"\x1a\x45\xdf\xa3" + b"nothing" * 100,
         video(codec="ffv1", kind="matroska"),
+        b"#EXTM3U\nfile:///etc/passwd\n",
+        b"",
     ],
-    ids=["cut", "empty box", "no matroska", "codec"],
+    ids=["cut", "empty box", "no matroska", "codec", "playlist", "empty"],
 )
 def test_broken_and_strange_files_are_refused_in_words(data: bytes) -> None:
     with pytest.raises(BadVideo, match=r"a\.mp4 cannot be read as a video"):
