@@ -18,7 +18,18 @@ from types import MappingProxyType
 from cache_store.cache import ResponseCache
 from cache_store.errors import StoreUnavailable
 from cache_store.questions import canonical
-from cache_store.types import CacheQuery, Hit, ImagePart, Lookup, Match, Scalar, TextPart, Turn
+from cache_store.types import (
+    CacheQuery,
+    Hit,
+    ImagePart,
+    Lookup,
+    MarkPart,
+    Match,
+    Part,
+    Scalar,
+    TextPart,
+    Turn,
+)
 from qwen_ui.audits import Audits
 from qwen_ui.computation import Computation, generation_of
 from qwen_ui.engines.base import EngineSpec, Sampling
@@ -30,7 +41,7 @@ from qwen_ui.errors import (
     StoreFailed,
 )
 from qwen_ui.images import ImageOpener
-from qwen_ui.question import check_question
+from qwen_ui.question import check_question, times_in
 from qwen_ui.runs import Flights, Pending, Reader, Replay
 from qwen_ui.settings import Settings
 from qwen_ui.types import (
@@ -39,6 +50,7 @@ from qwen_ui.types import (
     CacheStats,
     ChatEvent,
     ChatRequest,
+    Image,
     Message,
     ModelInfo,
     Picture,
@@ -265,7 +277,11 @@ def _effective(asked: SamplingParams, published: Sampling) -> Mapping[str, Scala
 
 
 def _turn(message: Message) -> Turn:
-    return Turn(
-        message.role,
-        tuple(TextPart(p) if isinstance(p, str) else ImagePart(p.digest) for p in message.parts),
-    )
+    times = times_in(message)
+    return Turn(message.role, tuple(_part(p, at in times) for at, p in enumerate(message.parts)))
+
+
+def _part(part: str | Image, is_time: bool) -> Part:
+    if isinstance(part, Image):
+        return ImagePart(part.digest)
+    return MarkPart(part) if is_time else TextPart(part)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import pairwise
 
 from qwen_ui.errors import EmptyQuestion, QuestionTooLong, TooManyPictures
@@ -12,7 +11,9 @@ from qwen_ui.types import Frame, Image, Message
 
 def check_question(question: Message, settings: Settings) -> None:
     """Raises errors.EmptyQuestion, QuestionTooLong, TooManyPictures."""
-    text = "".join(_typed(question))
+    times = times_in(question)
+    typed = [p for at, p in enumerate(question.parts) if isinstance(p, str) and at not in times]
+    text = "".join(typed)
     if not text:
         raise EmptyQuestion
     if len(text) > settings.max_question_chars:
@@ -21,11 +22,10 @@ def check_question(question: Message, settings: Settings) -> None:
         raise TooManyPictures(settings.max_images)
 
 
-def _typed(question: Message) -> Iterator[str]:
-    """The texts of a person: all but the times of frames."""
-    for part, following in pairwise((*question.parts, None)):
-        if isinstance(part, str) and not isinstance(following, Frame):
-            yield part
+def times_in(message: Message) -> set[int]:
+    """Where the texts stand that nobody typed: the times of a video's frames."""
+    pairs = enumerate(pairwise(message.parts))
+    return {place for place, (_, following) in pairs if isinstance(following, Frame)}
 
 
 def _attached(question: Message) -> int:

@@ -164,8 +164,8 @@ class VideoOpener:
         if start_s and start_s >= end_s:
             raise NoSuchPart(part.name, clock(length_s), clock(start_s))
         if end_s - start_s > self._limits.max_s:
-            length_s = math.ceil(end_s - start_s)  # never reads like the limit
-            raise VideoTooLong(part.name, clock(length_s), clock(math.floor(self._limits.max_s)))
+            asked = clock(math.ceil(end_s - start_s))  # never reads like the limit
+            raise VideoTooLong(part.name, asked, clock(math.floor(self._limits.max_s)))
         return start_s, end_s
 
     def _load(self, part: _Part, place: int, digest: str) -> PILImage.Image:

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from qwen_ui import videos
-from qwen_ui.types import Message, Video
+from qwen_ui.types import Match, Message, Video
 from tests.pictures import photo, saved
-from tests.service import Chat, is_hit, text
+from tests.service import Chat, is_hit, status, text
 from tests.videos import number_of, seconds_of_grey, video
 
 CLIP = video()
@@ -94,6 +94,14 @@ async def test_timestamps_asked_again_over_parts_of_a_long_video(
         for request in chat.engine.computed
     ]
     assert len(digests[0] & digests[1]) == 2  # seconds 6 and 7: their features are shared
+
+
+async def test_another_wording_about_a_video_gets_the_answer_labelled(chat: Chat) -> None:
+    first = await chat.ask(*chat.service.open_video(CLIP).parts, "What happens?")
+    again = await chat.ask(*chat.service.open_video(CLIP).parts, "what happens")
+    assert status(again).match is Match.EQUIVALENT
+    assert status(again).asked == "What happens?"
+    assert text(again) == text(first)
 
 
 async def test_equal_frames_at_other_times_are_another_question(chat: Chat) -> None:

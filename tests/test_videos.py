@@ -16,7 +16,7 @@ from PIL import Image as PILImage
 from cache_store import images as canonical
 from cache_store.database import Database
 from cache_store.video_memo import VideoMemo
-from qwen_ui import video_file, videos
+from qwen_ui import video_file, video_frames, videos
 from qwen_ui.errors import BadRequest, FileTooBig, GenerationFailed, PictureGone
 from qwen_ui.media import MediaStore
 from qwen_ui.types import Frame, Video
@@ -59,7 +59,7 @@ def rig(tmp_path: Path) -> Iterator[Rig]:
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The name of each file that is decoded."""
     calls: list[str] = []
-    real = videos.pictures_at
+    real = video_frames.pictures_at
 
     def counting(file: video_file.VideoFile, *rest: Any) -> Iterator[PILImage.Image]:
         calls.append(file.name)

@@ -42,8 +42,8 @@ def corners_of(picture: Image.Image) -> str:
         for x in (1, 3):
             pixel = picture.getpixel((picture.width * x // 4, picture.height * y // 4))
             assert isinstance(pixel, tuple)
-            bright = tuple(int(value > 128) for value in pixel)
-            letters += {(1, 0, 0): "r", (0, 1, 0): "g", (0, 0, 1): "b", (1, 1, 1): "w"}[bright]
+            bright = "".join(str(int(value > 128)) for value in pixel)
+            letters += {"100": "r", "010": "g", "001": "b", "111": "w"}[bright]
     return letters
 
 
