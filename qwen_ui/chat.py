@@ -34,12 +34,7 @@ from qwen_ui.audits import Audits
 from qwen_ui.computation import Computation, generation_of
 from qwen_ui.engines.base import EngineSpec, Sampling
 from qwen_ui.engines.registry import EngineRegistry
-from qwen_ui.errors import (
-    BadRequest,
-    NotCached,
-    ShuttingDown,
-    StoreFailed,
-)
+from qwen_ui.errors import BadRequest, NotCached, ShuttingDown, StoreFailed
 from qwen_ui.images import ImageOpener
 from qwen_ui.question import check_question, times_in
 from qwen_ui.runs import Flights, Pending, Reader, Replay
@@ -107,9 +102,9 @@ class ChatService:
 
     def open_upload(self, data: bytes, name: str) -> Attachment:
         """Accept whichever it is, by its bytes. Raises errors.BadRequest."""
-        return (
-            self.open_video(data, name) if looks_like_video(data) else self.open_picture(data, name)
-        )
+        if looks_like_video(data):
+            return self.open_video(data, name)
+        return self.open_picture(data, name)
 
     def open(
         self,

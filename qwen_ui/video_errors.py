@@ -48,7 +48,8 @@ class VideoNotSupported(VideoRefused):
 
     def __init__(self, name: str) -> None:
         super().__init__(
-            "is a video, and this server cannot read any until its host runs: pip install av", name
+            "is a video, and this server cannot read any until its host runs: pip install 'av<19'",
+            name,
         )
 
 

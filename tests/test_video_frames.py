@@ -10,7 +10,7 @@ from PIL import Image
 
 from qwen_ui.video_errors import BadVideo, VideoTooBig, VideoTooHeavy, VideoWithoutFrames
 from qwen_ui.video_file import VideoFile, looks_like_video
-from qwen_ui.video_frames import pictures_at, read_track
+from qwen_ui.video_frames import _Reader, pictures_at, read_track
 from tests.pictures import photo, saved
 from tests.videos import (
     av,
@@ -84,6 +84,20 @@ def test_frames_between_key_frames_are_not_decoded_where_none_is_wanted(
     (last,) = pictures_at(file, track, [Fraction(19)], 2**22)
     assert number_of(last) == 19
     assert len(sizes) < 60  # of 200
+
+
+def test_an_index_that_leads_astray_is_not_followed(monkeypatch: pytest.MonkeyPatch) -> None:
+    sought: list[int] = []
+    seek = _Reader._seek
+
+    def astray(reader: _Reader, to: int) -> None:
+        sought.append(to)
+        seek(reader, to + 10**9 if len(sought) == 1 else to)
+
+    monkeypatch.setattr(_Reader, "_seek", astray)
+    assert numbers(video(seconds_of_grey(12)), 5, 11) == [5, 11]
+    assert len(sought) == 2  # there, and back to the beginning: from then on frame by frame
+    assert sought[1] == 0
 
 
 def test_a_frame_is_shown_until_the_next_one_begins() -> None:

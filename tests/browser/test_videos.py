@@ -32,4 +32,4 @@ def test_a_video_is_asked_about_and_shown_with_its_length(
         "clip.mp4: video, 0:04. The model reads 4 single frames, 1 per second, and no sound."
     )
     assert len(served.engine.computed[-1].messages[-1].parts) == 9
-    expect(visitor.page.locator("#chat [data-testid=bot]")).to_contain_text("<3.0 seconds>")
+    expect(visitor.page.locator("#chat [data-testid=bot]").first).to_contain_text("<3.0 seconds>")
