@@ -151,7 +151,7 @@ class _Reader:
 
 def _pixel_aspect(stream: Any) -> Fraction:
     aspect = stream.sample_aspect_ratio or Fraction(1)
-    return aspect if max(aspect, 1 / aspect) <= _STRANGEST_PIXEL else Fraction(1)
+    return aspect if 1 <= max(aspect, 1 / aspect) <= _STRANGEST_PIXEL else Fraction(1)
 
 
 def _picture(frame: Any, aspect: Fraction, most_pixels: int) -> PILImage.Image:

@@ -185,7 +185,7 @@ class VideoOpener:
         return pictures[place].copy()
 
     def _key(self, part: _Part) -> str:
-        """Everything that decides the frames. Raises NotInstalled."""
+        """Everything that decides the frames."""
         made_by = (video_frames.VERSION, canonical.DECODERS, decoders())
         asked = (part.id, str(part.start_s), str(part.end_s), astuple(self._limits))
         return hashlib.sha256(repr((asked, made_by)).encode()).hexdigest()

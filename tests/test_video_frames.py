@@ -106,6 +106,10 @@ def test_a_frame_is_shown_until_the_next_one_begins() -> None:
     assert numbers(data, 0, 1, 4.9, 5, 5.1, 5.2, 9) == [0, 1, 1, 2, 2, 3, 3]
 
 
+def test_sound_beside_the_pictures_is_passed_over() -> None:
+    assert numbers(video(sound=True), 0, 3) == [0, 3]
+
+
 def test_a_video_that_begins_late_is_seen_from_its_first_frame() -> None:
     data = video([grey(3), grey(4)], times=[7, 8], kind="matroska")
     assert numbers(data, 0, 1) == [3, 4]
