@@ -43,6 +43,7 @@ from cache_store.types import (
     Miss,
     Tier,
 )
+from cache_store.video_memo import VideoMemo
 
 log = logging.getLogger(__name__)
 
@@ -65,6 +66,7 @@ class ResponseCache:
         self._shelf = Shelf(store, self._stats, now)
         self._similar = SimilarQuestions(store)
         self.memo = DigestMemo(database)
+        self.videos = VideoMemo(database)
 
     def lookup(self, query: CacheQuery, match: Match = Match.EQUIVALENT) -> Lookup:
         """A stored answer that may be served, or why there is none. Counted.

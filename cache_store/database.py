@@ -29,6 +29,9 @@ CREATE TABLE IF NOT EXISTS digests (
     width INTEGER NOT NULL, height INTEGER NOT NULL, frames INTEGER NOT NULL,
     used_at INTEGER NOT NULL) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS digests_used_at ON digests (used_at);
+CREATE TABLE IF NOT EXISTS videos (
+    key TEXT PRIMARY KEY, frames TEXT NOT NULL, used_at INTEGER NOT NULL) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS videos_used_at ON videos (used_at);
 """
 _MAX_LATER = 10_000
 

@@ -5,11 +5,12 @@ Computed when somebody asks, never by a lookup: it reads some hundred entries.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from enum import StrEnum
 from itertools import islice
+from typing import assert_never
 
 from cache_store import codec
 from cache_store.errors import CorruptEntry
@@ -17,7 +18,7 @@ from cache_store.keys import VERSION, encode, make_key
 from cache_store.material import query_of, version_of
 from cache_store.stores.tiered import TieredStore
 from cache_store.tags import tags_of
-from cache_store.types import CacheEntry, CacheQuery, ImagePart, TextPart, Turn
+from cache_store.types import CacheEntry, CacheQuery, ImagePart, MarkPart, Part, TextPart, Turn
 
 _LOOK_AT = 300  # entries read for one explanation
 _PER_TAG = 150  # of them with one tag, so that a busy picture does not hide the model
@@ -185,10 +186,19 @@ def _order(query: CacheQuery) -> tuple[str, ...]:
     """Role and parts; pictures by number, so that other pixels are not another order."""
     ranks = {digest: str(rank) for rank, digest in enumerate(sorted(_digests(query)), 1)}
     last = query.turns[-1]
-    return last.role, *(
-        f"picture {ranks[part.digest]}" if isinstance(part, ImagePart) else "text"
-        for part in last.parts
-    )
+    return last.role, *(_placed(part, ranks) for part in last.parts)
+
+
+def _placed(part: Part, ranks: Mapping[str, str]) -> str:
+    match part:
+        case ImagePart(digest):
+            return f"picture {ranks[digest]}"
+        case MarkPart(text):
+            return text
+        case TextPart():
+            return "text"
+        case _:
+            assert_never(part)
 
 
 _READ: dict[Field, Callable[[CacheQuery], object]] = {

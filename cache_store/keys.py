@@ -9,8 +9,18 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
+from typing import assert_never
 
-from cache_store.types import CacheKey, CacheQuery, ImagePart, Scalar, TextPart, Turn
+from cache_store.types import (
+    CacheKey,
+    CacheQuery,
+    ImagePart,
+    MarkPart,
+    Part,
+    Scalar,
+    TextPart,
+    Turn,
+)
 
 VERSION = "qwen3vl-key-1"
 
@@ -55,9 +65,9 @@ def _field(kind: bytes, payload: bytes) -> bytes:
 
 
 def _scope_material(query: CacheQuery) -> bytes:
-    """All but the texts of the last turn; its pictures and the order of its parts are here."""
+    """All but the texts of the last turn; its pictures, marks and their order are here."""
     *history, last = query.turns
-    shape = [["image", p.digest] if isinstance(p, ImagePart) else ["text"] for p in last.parts]
+    shape = [["text"] if isinstance(p, TextPart) else _part(p) for p in last.parts]
     return encode(
         [
             VERSION,
@@ -76,10 +86,19 @@ def _question_material(query: CacheQuery) -> bytes:
 
 
 def _turn(turn: Turn) -> Encodable:
-    return [
-        turn.role,
-        [["text", p.text] if isinstance(p, TextPart) else ["image", p.digest] for p in turn.parts],
-    ]
+    return [turn.role, [_part(part) for part in turn.parts]]
+
+
+def _part(part: Part) -> list[Encodable]:
+    match part:
+        case TextPart(text):
+            return ["text", text]
+        case ImagePart(digest):
+            return ["image", digest]
+        case MarkPart(text):
+            return ["mark", text]
+        case _:
+            assert_never(part)
 
 
 def _prefix(query: CacheQuery) -> str:

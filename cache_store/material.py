@@ -5,12 +5,12 @@ Nothing here is on the way of a lookup: that compares the material as bytes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from cache_store.errors import CorruptEntry
 from cache_store.keys import VERSION, Encodable, make_key
-from cache_store.types import CacheEntry, CacheQuery, ImagePart, Part, TextPart, Turn
+from cache_store.types import CacheEntry, CacheQuery, ImagePart, MarkPart, Part, TextPart, Turn
 
 _DEEPEST = 16  # lists in lists; material has six
 
@@ -74,11 +74,15 @@ def _turn(value: list[Any]) -> Turn:
 
 
 def _last_parts(shape: list[Any], texts: Iterator[str]) -> tuple[Part, ...]:
-    """The texts of the question at their places between the pictures of the scope."""
-    return tuple(TextPart(next(texts)) if p[0] == "text" else ImagePart(p[1]) for p in shape)
+    """The texts of the question at their places between the other parts, which the scope has."""
+    return tuple(TextPart(next(texts)) if p[0] == "text" else _PARTS[p[0]](p[1]) for p in shape)
 
 
-_PARTS: dict[str, type[TextPart] | type[ImagePart]] = {"text": TextPart, "image": ImagePart}
+_PARTS: dict[str, Callable[[str], Part]] = {
+    "text": TextPart,
+    "image": ImagePart,
+    "mark": MarkPart,
+}
 
 
 def _read(data: bytes, at: int, depth: int = 0) -> tuple[Encodable, int]:

@@ -23,7 +23,15 @@ class ImagePart:
     digest: str
 
 
-Part = TextPart | ImagePart
+@dataclass(frozen=True, slots=True)
+class MarkPart:
+    """Text that nobody typed, like the time of a video's frame. It has no other wording: it belongs
+    to the scope, not to the question."""
+
+    text: str
+
+
+Part = TextPart | ImagePart | MarkPart
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,25 +18,29 @@ from types import MappingProxyType
 from cache_store.cache import ResponseCache
 from cache_store.errors import StoreUnavailable
 from cache_store.questions import canonical
-from cache_store.types import CacheQuery, Hit, ImagePart, Lookup, Match, Scalar, TextPart, Turn
+from cache_store.types import (
+    CacheQuery,
+    Hit,
+    ImagePart,
+    Lookup,
+    MarkPart,
+    Match,
+    Part,
+    Scalar,
+    TextPart,
+    Turn,
+)
 from qwen_ui.audits import Audits
 from qwen_ui.computation import THOUGHT_TOKENS, Computation, generation_of
 from qwen_ui.engines.base import EngineClosed, EngineSpec, Sampling
 from qwen_ui.engines.registry import EngineRegistry
-from qwen_ui.errors import (
-    BadRequest,
-    EmptyQuestion,
-    EngineBusy,
-    NotCached,
-    QuestionTooLong,
-    ShuttingDown,
-    StoreFailed,
-    TooManyPictures,
-)
+from qwen_ui.errors import BadRequest, EngineBusy, NotCached, ShuttingDown, StoreFailed
 from qwen_ui.images import ImageOpener
+from qwen_ui.question import check_question, times_in
 from qwen_ui.runs import Flights, Pending, Reader, Replay
 from qwen_ui.settings import Settings
 from qwen_ui.types import (
+    Attachment,
     CacheControl,
     CacheStats,
     CacheStatus,
@@ -49,8 +53,11 @@ from qwen_ui.types import (
     ModelInfo,
     Picture,
     SamplingParams,
+    Video,
     Visitor,
 )
+from qwen_ui.video_file import looks_like_video
+from qwen_ui.videos import VideoOpener
 from qwen_ui.visibility import Visibility
 
 
@@ -62,12 +69,14 @@ class ChatService:
         cache: ResponseCache,
         registry: EngineRegistry,
         images: ImageOpener,
+        videos: VideoOpener,
         settings: Settings,
         visibility: Visibility,
     ) -> None:
         self._cache = cache
         self._registry = registry
         self._images = images
+        self._videos = videos
         self._settings = settings
         self._audits = Audits(cache, registry, settings.audit_rate)
         self._visibility = visibility
@@ -82,6 +91,24 @@ class ChatService:
         """Accept an uploaded file. Raises errors.BadRequest: unreadable, or too big."""
         return self._images.open(data, name)
 
+    def open_video(
+        self,
+        data: bytes,
+        name: str = "video",
+        *,
+        start_s: float | None = None,
+        end_s: float | None = None,
+    ) -> Video:
+        """Accept an uploaded video, or the part of it between two times. Put its `parts` into a
+        message. Raises errors.BadRequest: unreadable, too big, too long, or no such part."""
+        return self._videos.open(data, name, start_s, end_s)
+
+    def open_upload(self, data: bytes, name: str) -> Attachment:
+        """Accept whichever it is, by its bytes. Raises errors.BadRequest."""
+        if looks_like_video(data):
+            return self.open_video(data, name)
+        return self.open_picture(data, name)
+
     def open(
         self,
         messages: Sequence[Message],
@@ -95,7 +122,7 @@ class ChatService:
         opened = tuple(_canonical(message) for message in messages)
         if not opened or opened[-1].role != "user":
             raise BadRequest("The last message must be a question of the user.")
-        self._check_question(opened[-1])
+        check_question(opened[-1], self._settings)
         _check_sampling(sampling)
         return ChatRequest(model or self._registry.default, opened, sampling, cache, visitor)
 
@@ -234,16 +261,6 @@ class ChatService:
 
     # --- inside --------------------------------------------------------------------------------
 
-    def _check_question(self, question: Message) -> None:
-        text = "".join(part for part in question.parts if isinstance(part, str))
-        pictures = sum(isinstance(part, Image) for part in question.parts)
-        if not text:
-            raise EmptyQuestion
-        if len(text) > self._settings.max_question_chars:
-            raise QuestionTooLong(len(text), self._settings.max_question_chars)
-        if pictures > self._settings.max_images:
-            raise TooManyPictures(self._settings.max_images)
-
     def _query(self, request: ChatRequest, spec: EngineSpec) -> CacheQuery:
         return CacheQuery(
             model=request.model,
@@ -314,7 +331,11 @@ def _effective(
 
 
 def _turn(message: Message) -> Turn:
-    return Turn(
-        message.role,
-        tuple(TextPart(p) if isinstance(p, str) else ImagePart(p.digest) for p in message.parts),
-    )
+    times = times_in(message)
+    return Turn(message.role, tuple(_part(p, at in times) for at, p in enumerate(message.parts)))
+
+
+def _part(part: str | Image, is_time: bool) -> Part:
+    if isinstance(part, Image):
+        return ImagePart(part.digest)
+    return MarkPart(part) if is_time else TextPart(part)

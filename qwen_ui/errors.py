@@ -9,7 +9,8 @@ QwenUIError                     500  error.internal
 │   ├── FileTooBig              413  error.file_too_big
 │   ├── PictureTooBig           413  error.picture_too_big
 │   ├── PictureVast             413  error.picture_vast    (so large that no size is told)
-│   ├── PictureGone             410  error.picture_gone
+│   ├── PictureGone             410  error.picture_gone    (or a video)
+│   ├── VideoRefused            415  drawn in video_errors
 │   ├── ContextTooLong          413  error.context_too_long
 │   ├── RemoteContextTooLong    413  error.remote_context  (its server counts, not we)
 │   └── RemoteTooBig            413  error.remote_too_big
@@ -72,7 +73,7 @@ class TooManyPictures(BadRequest):
     status, text_key = 413, "error.too_many_pictures"
 
     def __init__(self, limit: int) -> None:
-        super().__init__(f"At most {limit} pictures go into one question.", limit=limit)
+        super().__init__(f"At most {limit} pictures and videos go into one question.", limit=limit)
 
 
 class BadPicture(BadRequest):
@@ -130,7 +131,9 @@ class PictureGone(BadRequest):
     status, text_key = 410, "error.picture_gone"
 
     def __init__(self) -> None:
-        super().__init__("A picture of this conversation is no longer kept. Attach it again.")
+        super().__init__(
+            "A picture or video of this conversation is no longer kept. Attach it again."
+        )
 
 
 class ContextTooLong(BadRequest):

@@ -45,7 +45,7 @@ class ImageOpener:
         Raises errors.FileTooBig, PictureTooBig and PictureVast (before decoding), BadPicture.
         """
         if len(data) > self._max_bytes:
-            raise FileTooBig(name, _megabytes(len(data)), _megabytes(self._max_bytes))
+            raise FileTooBig(name, megabytes(len(data)), megabytes(self._max_bytes))
         id = hashlib.sha256(data).hexdigest()
         try:
             known = self._memo.get(id)
@@ -99,6 +99,6 @@ def _remembered(pixels: PILImage.Image) -> Remembered:
     return Remembered(canonical.digest(pixels), pixels.width, pixels.height, frames)
 
 
-def _megabytes(count: int) -> str:
+def megabytes(count: int) -> str:
     """Rounded up, so that what is over a limit never reads like the limit."""
     return f"{math.ceil(count / 2**20 * 10) / 10:g}"

@@ -24,6 +24,7 @@ from qwen_ui.images import ImageOpener
 from qwen_ui.media import MediaStore
 from qwen_ui.settings import Settings
 from qwen_ui.ui.app import build_page
+from qwen_ui.videos import VideoOpener, video_limits
 from qwen_ui.visibility import open_visibility
 
 log = logging.getLogger(__name__)
@@ -64,9 +65,10 @@ def build_service(settings: Settings, registry: EngineRegistry | None = None) ->
         max_bytes=settings.max_upload_bytes,
         max_pixels=settings.max_image_pixels,
     )
+    videos = VideoOpener(cache.videos, media, video_limits(settings))
     registry = registry or EngineRegistry(model_sources(settings), settings.keep_loaded)
     visibility = open_visibility(settings.visibility, directory)
-    return ChatService(cache, registry, images, settings, visibility)
+    return ChatService(cache, registry, images, videos, settings, visibility)
 
 
 def launch(settings: Settings, service: ChatService | None = None) -> Server:

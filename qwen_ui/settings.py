@@ -96,7 +96,7 @@ class Settings(BaseSettings):
 
     # the cache
     cache_dir: Path = Field(
-        Path("~/.cache/qwen-ui"), description="answers, statistics and uploaded pictures"
+        Path("~/.cache/qwen-ui"), description="answers, statistics and uploaded files"
     )
     cache_store: str = Field(
         "disk:",
@@ -119,8 +119,12 @@ class Settings(BaseSettings):
     )
     cache_max_bytes: int = Field(1024 * MIB, ge=MIB, description="budget of the answers on disk")
     memory_max_bytes: int = Field(64 * MIB, ge=0, description="budget of the answers in memory")
-    media_max_bytes: int = Field(512 * MIB, ge=MIB, description="budget of uploaded pictures")
-    media_ttl_s: float = Field(86_400, gt=0, description="seconds an uploaded picture is kept")
+    media_max_bytes: int = Field(
+        512 * MIB, ge=MIB, description="budget of uploaded pictures and videos"
+    )
+    media_ttl_s: float = Field(
+        86_400, gt=0, description="seconds an uploaded picture or video is kept"
+    )
 
     audit_rate: float = Field(
         0.05,
@@ -130,12 +134,27 @@ class Settings(BaseSettings):
     )
 
     # limits of one question
-    max_upload_bytes: int = Field(64 * MIB, ge=1024, description="largest picture file")
+    max_upload_bytes: int = Field(64 * MIB, ge=1024, description="largest picture or video file")
     max_image_pixels: int = Field(
         64 * MIB, ge=1024, description="largest picture, in pixels; refused before decoding"
     )
-    max_images: int = Field(8, ge=1, description="pictures in one question")
+    max_images: int = Field(8, ge=1, description="pictures and videos in one question")
     max_question_chars: int = Field(20_000, ge=1, description="longest question")
+
+    # videos (need the extra `video`)
+    video_fps: float = Field(1.0, gt=0, le=10, description="frames of a video per second")
+    video_frames: int = Field(
+        16, ge=1, le=768, description="frames of one video; of a longer one, fewer per second"
+    )
+    video_frame_pixels: int = Field(
+        307_200, ge=1024, description="larger frames are reduced to this, in pixels"
+    )
+    max_video_pixels: int = Field(
+        9 * MIB, ge=1024, description="largest frame of a video file, in pixels"
+    )
+    max_video_s: float = Field(
+        3600, gt=0, description="longest video, or part of one that is asked about, in seconds"
+    )
 
     # the server
     host: str = Field("127.0.0.1", description="address to listen on; 0.0.0.0: every interface")

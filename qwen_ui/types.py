@@ -13,6 +13,7 @@ from PIL import Image as PILImage
 from cache_store.types import CacheStats, FinishReason, Match, SeriesPoint, Suggestion
 
 __all__ = [
+    "Attachment",
     "CacheControl",
     "CacheStats",
     "CacheStatus",
@@ -20,6 +21,7 @@ __all__ = [
     "ChatRequest",
     "Finish",
     "FinishReason",
+    "Frame",
     "Image",
     "Match",
     "Message",
@@ -36,6 +38,7 @@ __all__ = [
     "TextDelta",
     "ThoughtDelta",
     "Usage",
+    "Video",
     "Visitor",
 ]
 
@@ -57,6 +60,13 @@ class Image:
 
 
 @dataclass(frozen=True, slots=True)
+class Frame(Image):
+    """A picture out of a video, always behind a text with its time. `place`: from 0."""
+
+    place: int
+
+
+@dataclass(frozen=True, slots=True)
 class Picture:
     """An uploaded picture that was accepted: what the model gets, and what the page shows.
 
@@ -69,6 +79,34 @@ class Picture:
     image: Image
     thumbnail: Path
     frames: int
+
+    @property
+    def parts(self) -> tuple[str | Image, ...]:
+        """What it is in a message."""
+        return (self.image,)
+
+
+@dataclass(frozen=True, slots=True)
+class Video:
+    """An uploaded video, or a part of one, that was accepted: `frames` pictures of it, one every
+    `every_s`, are what the model gets.
+
+    `parts` is what it is in a message: each frame behind a text with its time. `id` is the SHA-256
+    of the file, `length_s` the length of the whole, `thumbnail` a small JPEG of one frame.
+    """
+
+    id: str
+    name: str
+    parts: tuple[str | Image, ...]
+    frames: int
+    every_s: float
+    start_s: float
+    end_s: float
+    length_s: float
+    thumbnail: Path
+
+
+Attachment = Picture | Video
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ from qwen_ui.types import (
     ThoughtDelta,
     Usage,
 )
+from qwen_ui.videos import VideoOpener, video_limits
 from qwen_ui.visibility import open_visibility
 
 
@@ -93,10 +94,11 @@ class Chat:
             max_bytes=self.settings.max_upload_bytes,
             max_pixels=self.settings.max_image_pixels,
         )
+        self.videos = VideoOpener(self.cache.videos, self.media, video_limits(self.settings))
         self.registry = EngineRegistry(self.sources, keep_loaded)
         visibility = open_visibility(self.settings.visibility, directory)
         self.service = ChatService(
-            self.cache, self.registry, self.images, self.settings, visibility
+            self.cache, self.registry, self.images, self.videos, self.settings, visibility
         )
         self._closed = False
 

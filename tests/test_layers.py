@@ -19,10 +19,12 @@ MODULES = sorted(
 PAGES = ("qwen_ui.ui", "qwen_ui.api", "qwen_ui.server")
 ABOVE = (
     *("qwen_ui.chat", "qwen_ui.computation", "qwen_ui.runs", "qwen_ui.audits"),
-    *("qwen_ui.visibility", "qwen_ui.images", "qwen_ui.media", *PAGES),
+    *("qwen_ui.visibility", "qwen_ui.images", "qwen_ui.videos", "qwen_ui.video_frames"),
+    *("qwen_ui.video_file", "qwen_ui.frame_times", "qwen_ui.media", *PAGES),
 )
 KNOW_THE_CACHE = {
-    *("chat.py", "computation.py", "runs.py", "audits.py", "images.py", "server.py", "types.py")
+    *("chat.py", "computation.py", "runs.py", "audits.py", "images.py", "server.py", "types.py"),
+    *("videos.py", "video_frames.py"),
 }
 
 
@@ -58,7 +60,7 @@ def forbidden(path: Path) -> tuple[str, ...]:
             return ("gradio", "torch", "transformers", "qwen_ui.engines", *ABOVE)
         case "chat.py":
             return ("gradio", "torch", "transformers", "fastapi", "starlette", *PAGES)
-        case _:  # computation, runs, visibility, images, media
+        case _:  # computation, runs, visibility, images, videos, media
             return ("gradio", "torch", "transformers", "qwen_ui.chat", *PAGES)
 
 

@@ -58,6 +58,8 @@ def test_every_field_is_a_variable_and_a_flag_with_help(
         "cache_match": "exact",
         "visibility": "session",
         "audit_rate": "0.5",
+        "video_fps": "2",
+        "video_frames": "8",
     }
     value = chosen.get(name)
     if isinstance(default, bool):

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from qwen_ui.chat import ChatService
 from qwen_ui.errors import QwenUIError
 from qwen_ui.runs import Replay
-from qwen_ui.types import CacheControl, ChatRequest, Picture, Visitor
+from qwen_ui.types import Attachment, CacheControl, ChatRequest, Visitor
 from qwen_ui.ui.conversation import Conversation, Turn, TurnState
 from qwen_ui.ui.session import Session
 
@@ -25,7 +25,7 @@ class Asker:
     session: Session
     visitor: Visitor
 
-    def ask(self, text: str, pictures: tuple[Picture, ...], model: str) -> None:
+    def ask(self, text: str, pictures: tuple[Attachment, ...], model: str) -> None:
         """A new question, or an edited one in its old place. Raises errors.BadRequest."""
         base, editing = self.session.conversation, self.session.editing
         if editing is not None:

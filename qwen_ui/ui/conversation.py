@@ -8,6 +8,7 @@ from typing import assert_never
 
 from qwen_ui.errors import QwenUIError
 from qwen_ui.types import (
+    Attachment,
     CacheStatus,
     ChatEvent,
     Finish,
@@ -15,7 +16,6 @@ from qwen_ui.types import (
     Message,
     MissReason,
     ModelStatus,
-    Picture,
     Suggestion,
     TextDelta,
     ThoughtDelta,
@@ -50,7 +50,7 @@ class Turn:
     id: int
     model: str
     text: str
-    pictures: tuple[Picture, ...] = ()
+    pictures: tuple[Attachment, ...] = ()  # and videos
     repeats: int | None = None
     state: TurnState = TurnState.WAITING
     answer: str = ""
@@ -118,12 +118,13 @@ class Turn:
         return replace(self, state=TurnState.FAILED, error=error)
 
     def shows(self, other: Turn) -> bool:
-        """Whether both turns bring the same pictures, in the same order."""
-        return [p.image.digest for p in self.pictures] == [p.image.digest for p in other.pictures]
+        """Whether both turns bring the same pictures and videos, in the same order."""
+        return [p.parts for p in self.pictures] == [p.parts for p in other.pictures]
 
     def question(self) -> Message:
         """As the model gets it: pictures first."""
-        return Message("user", (*(picture.image for picture in self.pictures), self.text))
+        attached = [part for picture in self.pictures for part in picture.parts]
+        return Message("user", (*attached, self.text))
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ import gradio as gr
 from qwen_ui.chat import ChatService
 from qwen_ui.errors import BadRequest, GenerationFailed, PictureGone, QwenUIError
 from qwen_ui.settings import Settings
-from qwen_ui.types import Message, Picture, Visitor
+from qwen_ui.types import Attachment, Message, Visitor
 from qwen_ui.ui import parts
 from qwen_ui.ui.asking import Asker
 from qwen_ui.ui.i18n import Texts, texts_for
@@ -62,7 +62,7 @@ class ChatHandlers:
         say = texts_for(request)
         pictures, refused, sentences = self._open_all(box["files"], say)
         if pictures:
-            shown = Message("user", tuple(picture.image for picture in pictures))
+            shown = Message("user", tuple(part for picture in pictures for part in picture.parts))
             asked = [*session.conversation.history(), shown]
             self._service.prepare(asked, model=model, visitor=_visitor(session, request))
         if not refused and session.notice is None:
@@ -177,8 +177,8 @@ class ChatHandlers:
 
     def _open_all(
         self, files: list[str], say: Texts
-    ) -> tuple[tuple[Picture, ...], tuple[str, ...], tuple[str, ...]]:
-        """The pictures, the paths of those that were refused, and why."""
+    ) -> tuple[tuple[Attachment, ...], tuple[str, ...], tuple[str, ...]]:
+        """The pictures and videos, the paths of those that were refused, and why."""
         pictures, refused, sentences = [], [], []
         for path in files:
             try:
@@ -188,12 +188,12 @@ class ChatHandlers:
                 sentences.append(say.error(error))
         return tuple(pictures), tuple(refused), tuple(sentences)
 
-    def _open(self, file: Path) -> Picture:
+    def _open(self, file: Path) -> Attachment:
         try:
             data = file.read_bytes()
         except OSError as error:  # Gradio has removed the upload
             raise PictureGone from error
-        return self._service.open_picture(data, file.name)
+        return self._service.open_upload(data, file.name)
 
 
 def _visitor(session: Session, request: gr.Request) -> Visitor:

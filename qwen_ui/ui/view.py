@@ -12,11 +12,12 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
 
-from qwen_ui.types import ModelStatus, Picture
+from qwen_ui.types import Attachment, ModelStatus, Video
 from qwen_ui.ui.badge import badge, duration
 from qwen_ui.ui.conversation import Conversation, Turn, TurnState
 from qwen_ui.ui.i18n import Texts
 from qwen_ui.ui.typed import as_typed
+from qwen_ui.ui.video_note import poster, video_note
 from qwen_ui.ui.why import sentence
 
 ChatMessage = dict[str, Any]  # Gradio's own form: role, content, metadata
@@ -35,10 +36,13 @@ def messages(conversation: Conversation, say: Texts, read_pixels: ReadPixels) ->
     return shown
 
 
-def picture_notes(pictures: tuple[Picture, ...], say: Texts, max_pixels: int) -> list[str]:
-    """What the model does not see of these pictures."""
+def picture_notes(pictures: tuple[Attachment, ...], say: Texts, max_pixels: int) -> list[str]:
+    """What the model does not see of these pictures and videos."""
     notes = []
     for picture in pictures:
+        if isinstance(picture, Video):
+            notes.append(video_note(picture, say))
+            continue
         width, height = picture.image.width, picture.image.height
         if width * height > max_pixels:
             scale = math.sqrt(max_pixels / (width * height))
@@ -63,12 +67,13 @@ def _question(turn: Turn, say: Texts, max_pixels: int) -> ChatMessage:
     return _message("user", block)
 
 
-def thumbnail(picture: Picture) -> str:
-    """HTML of a small picture."""
+def thumbnail(picture: Attachment) -> str:
+    """HTML of a small picture, or of one frame of a video."""
     # a relative address, so that it holds behind a reverse proxy; a file, so that Gradio need not
     # hash and copy it again for every step of a stream
     address = "gradio_api/file=" + quote(str(picture.thumbnail))
-    return f'<img src="{address}" alt="{as_typed(picture.name)}">'
+    image = f'<img src="{address}" alt="{as_typed(picture.name)}">'
+    return poster(picture, image) if isinstance(picture, Video) else image
 
 
 def _thought(turn: Turn, say: Texts) -> list[ChatMessage]:

@@ -8,14 +8,14 @@ from typing import Any
 
 from cache_store.equivalents import wordings
 from cache_store.keys import make_key
-from cache_store.types import Answer, CacheQuery, FinishReason, ImagePart, TextPart, Turn
+from cache_store.types import Answer, CacheQuery, FinishReason, ImagePart, MarkPart, TextPart, Turn
 
 ROOT = Path(__file__).parents[2]  # where a second process finds the packages
 CAT = "c" * 64
 DOG = "d" * 64
 
 
-def user(*parts: str | ImagePart) -> Turn:
+def user(*parts: str | ImagePart | MarkPart) -> Turn:
     return Turn("user", tuple(TextPart(p) if isinstance(p, str) else p for p in parts))
 
 
@@ -47,7 +47,7 @@ def answer(**changes: Any) -> Answer:
     return replace(ANSWER, **changes)
 
 
-def asked(*parts: str | ImagePart) -> CacheQuery:
+def asked(*parts: str | ImagePart | MarkPart) -> CacheQuery:
     """The query with other parts in its last turn."""
     return query(turns=(user(*parts),))
 

@@ -21,6 +21,7 @@ from cache_store.types import (
     FinishReason,
     Hit,
     ImagePart,
+    MarkPart,
     Match,
     Miss,
     Tier,
@@ -152,6 +153,14 @@ def test_a_turn_of_several_texts_has_no_other_wording(rig: Rig) -> None:
     rig.keep(asked("What is this?", "Now."), "A cat.")
     assert rig.misses(asked("what is this", "now"))
     assert rig.served(asked("What is this?", "Now.")) == ("A cat.", Match.EXACT, "")
+
+
+def test_marks_belong_to_the_scope_and_leave_the_question_its_other_wordings(rig: Rig) -> None:
+    rig.keep(asked(MarkPart("<0.0 seconds>"), ImagePart(CAT), "What is this?"), "A cat.")
+    again = asked(MarkPart("<0.0 seconds>"), ImagePart(CAT), "what is this")
+    assert rig.served(again) == ("A cat.", Match.EQUIVALENT, "What is this?")
+    assert rig.misses(asked(MarkPart("<1.0 seconds>"), ImagePart(CAT), "What is this?"))
+    assert rig.misses(asked(ImagePart(CAT), "What is this?"))
 
 
 def test_the_token_limit_rules_over_equivalent_answers_too(rig: Rig) -> None:

@@ -18,7 +18,7 @@ from cache_store.stores.base import Stored
 from cache_store.stores.memory import MemoryStore
 from cache_store.stores.tiered import TieredStore
 from cache_store.tags import model_tag
-from cache_store.types import CacheQuery, FinishReason, ImagePart, Miss, TextPart, Turn
+from cache_store.types import CacheQuery, FinishReason, ImagePart, MarkPart, Miss, TextPart, Turn
 from tests.cache_store.samples import CAT, DOG, QUERY, answer, asked, query, user
 
 
@@ -61,6 +61,12 @@ NO_HISTORY = user(ImagePart(CAT), "Hello."), Turn("assistant", (TextPart("Hi."),
             asked("What is this?", ImagePart(CAT)),
             Field.ORDER,
             "user, text, picture 1",
+            "user, picture 1, text",
+        ),
+        (
+            asked(MarkPart("<0.0 seconds>"), ImagePart(CAT), "What is this?"),
+            Field.ORDER,
+            "user, <0.0 seconds>, picture 1, text",
             "user, picture 1, text",
         ),
         (asked(ImagePart(CAT), "Who is this?"), Field.QUESTION, "Who is this?", "What is this?"),

@@ -10,12 +10,14 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from cache_store.keys import encode, make_key
-from cache_store.types import CacheQuery, ImagePart, TextPart, Turn
+from cache_store.types import CacheQuery, ImagePart, MarkPart, Part, TextPart, Turn
 from tests.cache_store.samples import CAT, DOG, QUERY, asked, query, user
 
 texts = st.text(max_size=12)
 digests = st.sampled_from([CAT, DOG, "text", "image"])
-parts = st.one_of(st.builds(TextPart, texts), st.builds(ImagePart, digests))
+parts = st.one_of(
+    st.builds(TextPart, texts), st.builds(ImagePart, digests), st.builds(MarkPart, texts)
+)
 turns = st.builds(
     Turn,
     st.sampled_from(["system", "user", "assistant"]),
@@ -104,10 +106,10 @@ def neighbours(draw: st.DrawFn) -> tuple[CacheQuery, CacheQuery]:
     def with_turns(*turns: Turn) -> CacheQuery:
         return replace(base, turns=(*base.turns[:at], *turns, *base.turns[at + 1 :]))
 
-    def with_parts(*parts: TextPart | ImagePart) -> CacheQuery:
+    def with_parts(*parts: Part) -> CacheQuery:
         return with_turns(replace(turn, parts=(*before, *parts, *after)))
 
-    text = part.text if isinstance(part, TextPart) else part.digest
+    text = part.digest if isinstance(part, ImagePart) else part.text
     cut = draw(st.integers(0, len(text)))
     other_kind = ImagePart(text) if isinstance(part, TextPart) else TextPart(text)
     changed = [
@@ -147,6 +149,9 @@ def test_any_single_change_and_any_moved_border_changes_the_key(
         (asked(ImagePart(CAT), ImagePart(DOG), "a"), asked(ImagePart(DOG), ImagePart(CAT), "a")),
         (asked(ImagePart(CAT), "a"), asked(ImagePart(CAT), ImagePart(CAT), "a")),
         (asked(ImagePart(CAT), "a"), asked(CAT, "a")),
+        (asked(MarkPart("a"), "b"), asked("a", "b")),
+        (asked(MarkPart("a"), "b"), asked(MarkPart("c"), "b")),
+        (asked(MarkPart(CAT), "a"), asked(ImagePart(CAT), "a")),
         (asked("a"), query(turns=(Turn("system", (TextPart("a"),)),))),
         (asked("a"), query(turns=(Turn("system", (TextPart(""),)), user("a")))),
         (query(turns=(user("a"), user("b"))), query(turns=(user("a", "b"),))),

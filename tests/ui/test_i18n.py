@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from qwen_ui import errors
+from qwen_ui import errors, video_errors
 from qwen_ui.errors import QwenUIError
 from qwen_ui.types import ModelState
 from qwen_ui.ui import i18n
 from qwen_ui.ui.i18n import choose_language, languages, locale, texts
 
+MODULES = (errors.__name__, video_errors.__name__)
 CODE = Path(i18n.__file__).parent
 
 
@@ -54,6 +55,14 @@ EXAMPLES = [
     errors.RemoteLacksModel(model="m"),
     errors.RemoteChanged(model="m"),
     errors.RemoteFiltered(),
+    video_errors.VideoRefused("is not looked at.", "a.mp4"),
+    video_errors.BadVideo("a.mp4"),
+    video_errors.VideoWithoutFrames("a.mp4"),
+    video_errors.VideoNotSupported("a.mp4"),
+    video_errors.VideoTooBig("a.mp4", 7680, 4320, 9),
+    video_errors.VideoTooLong("a.mp4", "2:00:00", "1:00:00"),
+    video_errors.VideoTooHeavy("a.mp4"),
+    video_errors.NoSuchPart("a.mp4", "0:20", "0:30"),
 ]
 
 
@@ -82,7 +91,7 @@ def test_no_text_is_empty_and_chinese_ones_are_chinese(language: str) -> None:
 
 
 def test_every_error_is_among_the_examples() -> None:
-    ours = {kind for kind in kinds() if kind.__module__ == "qwen_ui.errors"}
+    ours = {kind for kind in kinds() if kind.__module__ in MODULES}
     assert ours == {type(example) for example in EXAMPLES}
 
 
@@ -103,7 +112,7 @@ def test_the_code_names_exactly_the_keys_there_are() -> None:
     keys = {key for key, _ in named}
     keys |= {f"model.{state.value}" for state in ModelState}  # named by their state
     keys |= {"badge.tip_l1", "badge.tip_l2"}  # and by their tier
-    keys |= {kind.text_key for kind in kinds() if kind.__module__ == "qwen_ui.errors"}
+    keys |= {kind.text_key for kind in kinds() if kind.__module__ in MODULES}
     assert keys == set(locale("en"))
 
 

@@ -1,0 +1,100 @@
+"""Which frames were taken from which video: a repeated upload is not decoded again.
+
+Like `memo`, for files of many pictures. Bounded, in memory and on disk.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from cache_store.database import Database
+
+_IN_MEMORY = 256
+_ON_DISK = 20_000  # about 40 MB with 16 frames each
+_PRUNE_EVERY = 100  # writes
+
+
+@dataclass(frozen=True, slots=True)
+class RememberedFrame:
+    """When it is shown, and its canonical picture."""
+
+    at_s: float
+    digest: str
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
+class RememberedVideo:
+    """How long the whole file is, the part and the step that frames were taken from, and them."""
+
+    length_s: float
+    start_s: float
+    end_s: float
+    every_s: float
+    frames: tuple[RememberedFrame, ...]
+
+
+class VideoMemo:
+    """Thread-safe; survives restarts where `database` does.
+
+    A key says everything that decides the frames: the bytes of the file, how they were sampled,
+    and by which decoders.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._lock = threading.Lock()
+        self._recent: OrderedDict[str, RememberedVideo] = OrderedDict()
+        self._writes = 0
+
+    def get(self, key: str) -> RememberedVideo | None:
+        with self._lock:
+            found = self._recent.get(key)
+            if found is not None:
+                self._recent.move_to_end(key)
+                return found
+        rows = self._database.read("SELECT frames FROM videos WHERE key = ?", (key,))
+        if not rows:
+            return None
+        found = _read(rows[0][0])
+        self._keep(key, found)
+        return found
+
+    def put(self, key: str, video: RememberedVideo) -> None:
+        self._keep(key, video)
+        row = (key, _written(video), int(time.time()))
+        self._database.write([("INSERT OR REPLACE INTO videos VALUES (?, ?, ?)", [row])])
+        self._writes += 1
+        if self._writes % _PRUNE_EVERY == 0:
+            self.prune(_ON_DISK)
+
+    def prune(self, keep: int) -> None:
+        """Leave the `keep` newest on disk."""
+        oldest = (
+            "DELETE FROM videos WHERE key IN (SELECT key FROM videos ORDER BY used_at LIMIT"
+            " max(0, (SELECT count(*) FROM videos) - ?))"
+        )
+        self._database.write([(oldest, [(keep,)])])
+
+    def _keep(self, key: str, video: RememberedVideo) -> None:
+        with self._lock:
+            self._recent[key] = video
+            self._recent.move_to_end(key)
+            if len(self._recent) > _IN_MEMORY:
+                self._recent.popitem(last=False)
+
+
+def _written(video: RememberedVideo) -> str:
+    frames = [[f.at_s, f.digest, f.width, f.height] for f in video.frames]
+    return json.dumps([video.length_s, video.start_s, video.end_s, video.every_s, frames])
+
+
+def _read(text: str) -> RememberedVideo:
+    length_s, start_s, end_s, every_s, frames = json.loads(text)
+    kept = tuple(RememberedFrame(*frame) for frame in frames)
+    return RememberedVideo(length_s, start_s, end_s, every_s, kept)

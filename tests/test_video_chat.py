@@ -1,0 +1,142 @@
+"""Asking about videos: what is hit, what is shared, what the model gets."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from qwen_ui import videos
+from qwen_ui.types import Match, Message, Video
+from tests.pictures import photo, saved
+from tests.service import Chat, is_hit, status, text
+from tests.videos import number_of, seconds_of_grey, video
+
+CLIP = video()
+LONG = video(seconds_of_grey(22))
+
+
+@pytest.fixture
+async def chat(tmp_path: Path) -> AsyncIterator[Chat]:
+    chat = Chat(tmp_path, max_images=2)
+    yield chat
+    await chat.close()
+
+
+def forbid_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
+    def decode(*_: object) -> None:
+        raise AssertionError("decoded")
+
+    monkeypatch.setattr(videos, "read_track", decode)
+    monkeypatch.setattr(videos, "pictures_at", decode)
+
+
+async def test_the_same_video_asked_again_is_a_hit_without_decoding(
+    chat: Chat, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = await chat.ask(*chat.service.open_video(CLIP).parts, "what happens?")
+    assert not is_hit(first)
+    forbid_decoding(monkeypatch)
+    again = await chat.ask(*chat.service.open_video(CLIP, "renamed.mp4").parts, "what happens?")
+    assert is_hit(again)
+    assert text(again) == text(first)
+    await chat.close()
+
+    restarted = Chat(tmp_path)
+    again = await restarted.ask(*restarted.service.open_video(CLIP).parts, "what happens?")
+    assert is_hit(again)
+    assert restarted.computed == 0
+    await restarted.close()
+
+
+async def test_the_model_gets_times_and_frames_that_were_hashed(chat: Chat) -> None:
+    await chat.ask(*chat.service.open_video(CLIP).parts, "what happens?")
+    (message,) = chat.engine.computed[-1].messages
+    *run, question = message.parts
+    assert question == "what happens?"
+    assert run[::2] == ["<0.0 seconds>", "<1.0 seconds>", "<2.0 seconds>", "<3.0 seconds>"]
+    assert [number_of(frame.load()) for frame in run[1::2]] == [0, 1, 2, 3]  # type: ignore[union-attr]
+
+
+async def test_two_questions_about_one_video_share_everything_before_the_question(
+    chat: Chat,
+) -> None:
+    for question in ("what happens?", "how many?"):
+        await chat.ask(*chat.service.open_video(CLIP).parts, question)
+    first, second = (request.messages[0].parts for request in chat.engine.computed)
+    assert first[:-1] == second[:-1]
+    assert first[-1] != second[-1]
+
+
+async def test_timestamps_asked_again_over_parts_of_a_long_video(
+    chat: Chat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The recipe's case: the same question over one part after the other, and then once more."""
+    question = "at which second does it become bright?"
+
+    def parts() -> list[Video]:
+        return [
+            chat.service.open_video(LONG, start_s=start, end_s=start + 8) for start in (0, 6, 12)
+        ]
+
+    first = [await chat.ask(*part.parts, question) for part in parts()]
+    assert [is_hit(events) for events in first] == [False, False, False]
+    assert len({text(events) for events in first}) == 3  # each tells its own times
+    forbid_decoding(monkeypatch)
+    again = [await chat.ask(*part.parts, question) for part in parts()]
+    assert [is_hit(events) for events in again] == [True, True, True]
+    assert [text(events) for events in again] == [text(events) for events in first]
+    assert chat.computed == 3
+    digests = [
+        {part.digest for part in request.messages[0].parts if not isinstance(part, str)}
+        for request in chat.engine.computed
+    ]
+    assert len(digests[0] & digests[1]) == 2  # seconds 6 and 7: their features are shared
+
+
+async def test_another_wording_about_a_video_gets_the_answer_labelled(chat: Chat) -> None:
+    first = await chat.ask(*chat.service.open_video(CLIP).parts, "What happens?")
+    again = await chat.ask(*chat.service.open_video(CLIP).parts, "what happens")
+    assert status(again).match is Match.EQUIVALENT
+    assert status(again).asked == "What happens?"
+    assert text(again) == text(first)
+
+
+async def test_equal_frames_at_other_times_are_another_question(chat: Chat) -> None:
+    still = video(seconds_of_grey(1, 40))
+    for start in (0, 1):
+        part = chat.service.open_video(still, start_s=start, end_s=start + 2)
+        assert not is_hit(await chat.ask(*part.parts, "what?"))
+
+
+@pytest.mark.parametrize("other", [{"video_fps": 2.0}, {"video_frames": 2}], ids=str)
+async def test_another_sampling_is_another_question(
+    chat: Chat, tmp_path: Path, other: dict[str, Any]
+) -> None:
+    await chat.ask(*chat.service.open_video(CLIP).parts, "what?")
+    await chat.close()
+    restarted = Chat(tmp_path, **other)
+    assert not is_hit(await restarted.ask(*restarted.service.open_video(CLIP).parts, "what?"))
+    await restarted.close()
+
+
+async def test_a_follow_up_brings_the_video_along(chat: Chat) -> None:
+    opened = chat.service.open_video(CLIP)
+    history = [
+        Message("user", (*opened.parts, "what?")),
+        Message("assistant", ("A grey wall.",)),
+        Message("user", ("and then?",)),
+    ]
+    events = [event async for event in chat.service.stream(chat.service.open(history))]
+    assert text(events).startswith("You asked: and then?")
+    assert chat.engine.computed[-1].messages == tuple(history)
+
+
+async def test_a_file_is_opened_as_what_it_is(chat: Chat) -> None:
+    assert isinstance(chat.service.open_upload(CLIP, "a"), Video)
+    picture = chat.service.open_upload(saved(photo()), "a.mp4")
+    assert not isinstance(picture, Video)
+    await chat.ask(*picture.parts, *chat.service.open_upload(CLIP, "a").parts, "which?")
+    assert chat.computed == 1
