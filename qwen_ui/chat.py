@@ -6,37 +6,23 @@ It puts a request into canonical form once; the key is made from that form, and 
 from __future__ import annotations
 
 import asyncio
-import math
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import asdict
-from functools import lru_cache, partial
-from types import MappingProxyType
+from functools import partial
 
 from cache_store.cache import ResponseCache
 from cache_store.errors import StoreUnavailable
-from cache_store.questions import canonical
-from cache_store.types import (
-    CacheQuery,
-    Hit,
-    ImagePart,
-    Lookup,
-    MarkPart,
-    Match,
-    Part,
-    Scalar,
-    TextPart,
-    Turn,
-)
+from cache_store.types import CacheQuery, Hit, Lookup, Match
 from qwen_ui.audits import Audits
-from qwen_ui.computation import THOUGHT_TOKENS, Computation, generation_of
+from qwen_ui.canonical import cache_query, canonical_message, check_sampling
+from qwen_ui.computation import Computation, generation_of
 from qwen_ui.engines.base import EngineClosed, EngineSpec, Sampling
 from qwen_ui.engines.registry import EngineRegistry
 from qwen_ui.errors import BadRequest, EngineBusy, NotCached, ShuttingDown, StoreFailed
 from qwen_ui.images import ImageOpener
-from qwen_ui.question import check_question, times_in
+from qwen_ui.question import check_question
 from qwen_ui.runs import Flights, Pending, Reader, Replay
 from qwen_ui.settings import Settings
 from qwen_ui.types import (
@@ -46,7 +32,6 @@ from qwen_ui.types import (
     CacheStatus,
     ChatEvent,
     ChatRequest,
-    Image,
     Message,
     MissCause,
     MissReason,
@@ -119,11 +104,11 @@ class ChatService:
         visitor: Visitor = Visitor(),
     ) -> ChatRequest:
         """The request in canonical form. Raises errors.BadRequest and its kinds."""
-        opened = tuple(_canonical(message) for message in messages)
+        opened = tuple(canonical_message(message) for message in messages)
         if not opened or opened[-1].role != "user":
             raise BadRequest("The last message must be a question of the user.")
         check_question(opened[-1], self._settings)
-        _check_sampling(sampling)
+        check_sampling(sampling)
         return ChatRequest(model or self._registry.default, opened, sampling, cache, visitor)
 
     def lookup(self, request: ChatRequest) -> Replay | Pending:
@@ -220,7 +205,7 @@ class ChatService:
         pictures that were dropped. Only if it is loaded and has nothing else to do; never fails."""
         engine = self._registry.loaded(model or self._registry.default)
         if engine is not None:
-            opened = tuple(_canonical(message) for message in messages)
+            opened = tuple(canonical_message(message) for message in messages)
             with suppress(EngineBusy, EngineClosed):
                 engine.prepare(opened, self._visibility.namespace(visitor))
 
@@ -259,83 +244,6 @@ class ChatService:
         self._registry.close()
         self._cache.close()
 
-    # --- inside --------------------------------------------------------------------------------
-
     def _query(self, request: ChatRequest, spec: EngineSpec) -> CacheQuery:
-        return CacheQuery(
-            model=request.model,
-            fingerprint=spec.fingerprint(),
-            turns=tuple(_turn(message) for message in request.messages),
-            sampling=_effective(
-                request.sampling, spec.sampling, self._thought_tokens(request, spec)
-            ),
-            max_tokens=self._max_tokens(request),
-            namespace=self._visibility.namespace(request.visitor),
-        )
-
-    def _max_tokens(self, request: ChatRequest) -> int:
-        asked = request.sampling.max_tokens
-        return self._settings.max_tokens if asked is None else asked
-
-    def _thought_tokens(self, request: ChatRequest, spec: EngineSpec) -> int | None:
-        asked = request.sampling.thought_tokens
-        if not spec.thinking:
-            return None
-        return self._settings.max_thought_tokens if asked is None else asked
-
-
-def _canonical(message: Message) -> Message:
-    """Neighbouring texts stay apart: their order and borders are what the model sees."""
-    parts = (canonical(p) if isinstance(p, str) else p for p in message.parts)
-    kept = tuple(part for part in parts if part != "")
-    for part in kept:
-        if isinstance(part, str):
-            _check_unicode(part)
-    return Message(message.role, kept)
-
-
-def _check_sampling(asked: SamplingParams) -> None:
-    """Raises errors.BadRequest. Written so that NaN fails too."""
-    for name, value, least, most in (
-        ("max_tokens", asked.max_tokens, 1, math.inf),
-        ("thought_tokens", asked.thought_tokens, 0, math.inf),
-        ("temperature", asked.temperature, 0, 2),
-        ("top_p", asked.top_p, 0.001, 1),
-        ("top_k", asked.top_k, 0, math.inf),
-        ("seed", asked.seed, 0, 2**63 - 1),
-    ):
-        if value is not None and not least <= value <= most:
-            limits = f"{least} or more" if most == math.inf else f"from {least} to {most}"
-            raise BadRequest(f"{name} must be {limits}.")
-
-
-def _check_unicode(text: str) -> None:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise BadRequest(
-            "The text holds half a character (a lone surrogate). Type it anew."
-        ) from None
-
-
-@lru_cache(maxsize=64)
-def _effective(
-    asked: SamplingParams, published: Sampling, thought_tokens: int | None
-) -> Mapping[str, Scalar]:
-    """The parameters for the key, every default filled in. Without a budget for thoughts the key
-    is that of a model that has none."""
-    parameters: dict[str, Scalar] = asdict(Sampling.resolve(asked, published))
-    if thought_tokens is not None:
-        parameters[THOUGHT_TOKENS] = thought_tokens
-    return MappingProxyType(parameters)
-
-
-def _turn(message: Message) -> Turn:
-    times = times_in(message)
-    return Turn(message.role, tuple(_part(p, at in times) for at, p in enumerate(message.parts)))
-
-
-def _part(part: str | Image, is_time: bool) -> Part:
-    if isinstance(part, Image):
-        return ImagePart(part.digest)
-    return MarkPart(part) if is_time else TextPart(part)
+        namespace = self._visibility.namespace(request.visitor)
+        return cache_query(request, spec, self._settings, namespace)
