@@ -23,7 +23,8 @@ from qwen_ui.engines.registry import EngineRegistry
 from qwen_ui.errors import BadRequest, EngineBusy, NotCached, ShuttingDown, StoreFailed
 from qwen_ui.images import ImageOpener
 from qwen_ui.question import check_question
-from qwen_ui.runs import Flights, Pending, Reader, Replay
+from qwen_ui.reader import Reader
+from qwen_ui.runs import Flights, Pending, Replay
 from qwen_ui.settings import Settings
 from qwen_ui.types import (
     Attachment,

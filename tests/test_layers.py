@@ -18,13 +18,14 @@ MODULES = sorted(
 )
 PAGES = ("qwen_ui.ui", "qwen_ui.api", "qwen_ui.server")
 ABOVE = (
-    *("qwen_ui.chat", "qwen_ui.computation", "qwen_ui.runs", "qwen_ui.audits"),
+    *("qwen_ui.chat", "qwen_ui.canonical", "qwen_ui.computation", "qwen_ui.reader"),
+    *("qwen_ui.runs", "qwen_ui.audits", "qwen_ui.question"),
     *("qwen_ui.visibility", "qwen_ui.images", "qwen_ui.videos", "qwen_ui.video_frames"),
     *("qwen_ui.video_file", "qwen_ui.frame_times", "qwen_ui.media", *PAGES),
 )
 KNOW_THE_CACHE = {
-    *("chat.py", "computation.py", "runs.py", "audits.py", "images.py", "server.py", "types.py"),
-    *("videos.py", "video_frames.py"),
+    *("chat.py", "canonical.py", "computation.py", "reader.py", "runs.py", "audits.py"),
+    *("images.py", "server.py", "types.py", "videos.py", "video_frames.py"),
 }
 
 

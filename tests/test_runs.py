@@ -13,7 +13,8 @@ from qwen_ui.computation import Computation
 from qwen_ui.engines.base import Completion, Failure
 from qwen_ui.engines.registry import EngineRegistry
 from qwen_ui.errors import GenerationFailed
-from qwen_ui.runs import Flights, Pending, Reader, Replay
+from qwen_ui.reader import Reader
+from qwen_ui.runs import Flights, Pending, Replay
 from qwen_ui.types import (
     CacheControl,
     CacheStatus,
