@@ -103,8 +103,10 @@ class Database:
             if self._path is None or not is_damage(error):
                 raise
             self._connection.close()
-            _move_aside(self._path, self._identity, error)
-        self._reopen()
+            try:
+                _move_aside(self._path, self._identity, error)
+            finally:
+                self._reopen()
         return call(self._connection)
 
     def _reopen(self) -> None:

@@ -110,6 +110,8 @@ def _read(query: CacheQuery, store: TieredStore, name: str) -> _Kept | None:
     try:
         entry = codec.load(stored.value)
         if version_of(entry.material) != VERSION:
+            if query.namespace:
+                return None  # whose it is cannot be told
             return _Kept(name, entry, None, (Field.VERSION,))
         other = query_of(entry)
     except CorruptEntry:

@@ -102,7 +102,7 @@ def _part(part: Part) -> list[Encodable]:
 
 
 def _prefix(query: CacheQuery) -> str:
-    """`qwen3vl:{model}:{first picture}`, for people who read a listing of keys."""
+    """`qwen3vl:{model}:{last picture}`, for people who read a listing of keys."""
     model = re.sub(r"[^A-Za-z0-9._-]+", "-", query.model)[-64:]
     pictures = [p.digest for turn in query.turns for p in turn.parts if isinstance(p, ImagePart)]
     return f"qwen3vl:{model}:{pictures[-1][:12] if pictures else 'text'}"

@@ -61,7 +61,10 @@ class VideoMemo:
         rows = self._database.read("SELECT frames FROM videos WHERE key = ?", (key,))
         if not rows:
             return None
-        found = _read(rows[0][0])
+        try:
+            found = _read(rows[0][0])
+        except (TypeError, ValueError):  # damaged: it is looked at anew
+            return None
         self._keep(key, found)
         return found
 

@@ -24,7 +24,7 @@ def cache_query(
     """What the key is made from: everything that the model of `spec` sees of a request."""
     asked = request.sampling
     thought_tokens = None
-    if spec.thinking:
+    if spec.thinking and not spec.remote:  # another server counts its thoughts itself
         given = asked.thought_tokens
         thought_tokens = settings.max_thought_tokens if given is None else given
     return CacheQuery(
@@ -60,6 +60,9 @@ def check_sampling(asked: SamplingParams) -> None:
         ("top_k", asked.top_k, 0, math.inf),
         ("seed", asked.seed, 0, 2**63 - 1),
     ):
+        whole = name in ("max_tokens", "thought_tokens", "top_k", "seed")
+        if whole and not isinstance(value, int | None):
+            raise BadRequest(f"{name} must be a whole number.")
         if value is not None and not least <= value <= most:
             limits = f"{least} or more" if most == math.inf else f"from {least} to {most}"
             raise BadRequest(f"{name} must be {limits}.")

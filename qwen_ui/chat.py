@@ -22,6 +22,7 @@ from qwen_ui.engines.base import EngineClosed, EngineSpec, Sampling
 from qwen_ui.engines.registry import EngineRegistry
 from qwen_ui.errors import BadRequest, EngineBusy, NotCached, ShuttingDown, StoreFailed
 from qwen_ui.images import ImageOpener
+from qwen_ui.preparations import Preparations
 from qwen_ui.question import check_question
 from qwen_ui.reader import Reader
 from qwen_ui.runs import Flights, Pending, Replay
@@ -67,6 +68,8 @@ class ChatService:
         self._audits = Audits(cache, registry, settings.audit_rate)
         self._visibility = visibility
         self._flights = Flights()
+        self._preparations = Preparations()
+        self._generation: int | None = None  # of the cache, as the last miss told it
         self._lookups = ThreadPoolExecutor(8, thread_name_prefix="lookup")
         self._reading: set[Pending] = set()
         self._closed = False
@@ -130,6 +133,7 @@ class ChatService:
             return Replay(found, remote=spec.remote)
         if control.only_if_cached:
             raise NotCached
+        self._heed(found.generation)
         once = not spec.repeats(Sampling.resolve(request.sampling, spec.sampling))
         return Pending(request, query, found, remote=spec.remote, once=once)
 
@@ -203,12 +207,14 @@ class ChatService:
         self, messages: Sequence[Message], *, model: str | None = None, visitor: Visitor = Visitor()
     ) -> None:
         """Let the model read ahead what the next question will begin with: earlier turns, and the
-        pictures that were dropped. Only if it is loaded and has nothing else to do; never fails."""
+        pictures that were dropped. Only if it is loaded; answers go first, and what this visitor
+        had prepared before is given up. Never fails."""
         engine = self._registry.loaded(model or self._registry.default)
         if engine is not None:
             opened = tuple(canonical_message(message) for message in messages)
+            namespace = self._visibility.namespace(visitor)
             with suppress(EngineBusy, EngineClosed):
-                engine.prepare(opened, self._visibility.namespace(visitor))
+                self._preparations.replace(visitor.key, partial(engine.prepare, opened, namespace))
 
     def stats(self) -> CacheStats:
         """What the cache did and holds; reads a file, so not for the event loop."""
@@ -220,10 +226,8 @@ class ChatService:
         Raises errors.StoreFailed when that may be incomplete.
         """
         self._audits.clear()
-        for model in self._registry.models():
-            engine = self._registry.loaded(model.name)
-            if engine is not None:
-                engine.forget()
+        self._videos.clear()
+        self._forget_in_models()
         try:
             self._cache.clear()
         except StoreUnavailable as error:
@@ -244,6 +248,19 @@ class ChatService:
         self._audits.close()
         self._registry.close()
         self._cache.close()
+
+    def _heed(self, generation: int | None) -> None:
+        """Something was forgotten, perhaps by another process: the models forget as well."""
+        before, self._generation = self._generation, generation
+        if before not in (None, generation):
+            self._forget_in_models()
+
+    def _forget_in_models(self) -> None:
+        self._preparations.clear()
+        for model in self._registry.models():
+            engine = self._registry.loaded(model.name)
+            if engine is not None:
+                engine.forget()
 
     def _query(self, request: ChatRequest, spec: EngineSpec) -> CacheQuery:
         namespace = self._visibility.namespace(request.visitor)

@@ -9,6 +9,7 @@ QwenUIError                     500  error.internal
 │   ├── FileTooBig              413  error.file_too_big
 │   ├── PictureTooBig           413  error.picture_too_big
 │   ├── PictureVast             413  error.picture_vast    (so large that no size is told)
+│   ├── PictureNarrow           400  error.picture_narrow
 │   ├── PictureGone             410  error.picture_gone    (or a video)
 │   ├── VideoRefused            415  drawn in video_errors
 │   ├── ContextTooLong          413  error.context_too_long
@@ -124,6 +125,16 @@ class PictureVast(BadRequest):
             " Scale it down and try again.",
             name=name,
             limit=limit,
+        )
+
+
+class PictureNarrow(BadRequest):
+    text_key = "error.picture_narrow"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"{name} is too narrow: no side may be more than 200 times the other. Crop it.",
+            name=name,
         )
 
 

@@ -18,6 +18,7 @@ from qwen_ui.errors import (
     FileTooBig,
     GenerationFailed,
     PictureGone,
+    PictureNarrow,
     PictureTooBig,
     PictureVast,
     QwenUIError,
@@ -26,6 +27,8 @@ from qwen_ui.media import MediaStore
 from qwen_ui.types import Image, Picture
 
 log = logging.getLogger(__name__)
+
+_NARROWEST = 200  # one side to the other: `smart_resize` of Qwen's processors refuses more
 
 
 class ImageOpener:
@@ -42,7 +45,8 @@ class ImageOpener:
     def open(self, data: bytes, name: str) -> Picture:
         """Accept a picture file. `name` is what errors call it.
 
-        Raises errors.FileTooBig, PictureTooBig and PictureVast (before decoding), BadPicture.
+        Raises errors.FileTooBig, PictureTooBig and PictureVast (before decoding), PictureNarrow,
+        BadPicture.
         """
         if len(data) > self._max_bytes:
             raise FileTooBig(name, megabytes(len(data)), megabytes(self._max_bytes))
@@ -54,6 +58,8 @@ class ImageOpener:
                 known, thumbnail = self._decode(id, data)
             if known.width * known.height > self._max_pixels:
                 raise PictureTooLarge(known.width, known.height, self._max_pixels)
+            if max(known.width, known.height) > _NARROWEST * min(known.width, known.height):
+                raise PictureNarrow(name)
             self._media.put(id, data)
         except (InvalidPicture, OSError) as error:
             raise self._explain(error, name) from error

@@ -64,7 +64,9 @@ class Settings(BaseSettings):
     )
     max_tokens: int = Field(2048, ge=1, description="longest answer, in tokens")
     max_thought_tokens: int | None = Field(
-        None, ge=0, description="longest thought of a thinking model, in tokens; none: no limit"
+        None,
+        ge=0,
+        description="longest thought of a thinking model of ours, in tokens; none: no limit",
     )
     keep_loaded: int = Field(
         1, ge=1, description="models kept in memory side by side, where they fit"

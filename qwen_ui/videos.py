@@ -168,6 +168,10 @@ class VideoOpener:
             raise VideoTooLong(part.name, asked, clock(math.floor(self._limits.max_s)))
         return start_s, end_s
 
+    def clear(self) -> None:
+        """Keep no frames in memory."""
+        self._pictures.clear()
+
     def _load(self, part: _Part, place: int, digest: str) -> PILImage.Image:
         with self._lock(part):
             kept = self._pictures.get(digest)
@@ -206,6 +210,10 @@ class _Pictures:
     def get(self, digest: str) -> PILImage.Image | None:
         with self._lock:
             return self._pictures.get(digest)
+
+    def clear(self) -> None:
+        with self._lock:
+            self._pictures.clear()
 
     def put(self, digest: str, picture: PILImage.Image) -> None:
         with self._lock:

@@ -18,6 +18,7 @@ from qwen_ui.errors import (
     FileTooBig,
     GenerationFailed,
     PictureGone,
+    PictureNarrow,
     PictureTooBig,
     PictureVast,
 )
@@ -121,6 +122,12 @@ def test_a_lowered_pixel_limit_refuses_what_was_remembered(tmp_path: Path) -> No
     Rig(tmp_path).opener.open(data, "a")
     with pytest.raises(PictureTooBig, match="48 x 32"):
         Rig(tmp_path, max_pixels=1000).opener.open(data, "a")
+
+
+def test_a_picture_that_no_model_takes_is_refused_in_words(rig: Rig) -> None:
+    with pytest.raises(PictureNarrow, match="is too narrow"):
+        rig.opener.open(saved(photo(2010, 10)), "a.png")
+    assert rig.opener.open(saved(photo(2000, 10)), "a.png").image.width == 2000
 
 
 def test_a_bomb_is_refused_in_words(rig: Rig) -> None:

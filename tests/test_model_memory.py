@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from cache_store.__main__ import main
 from qwen_ui.types import Image, Message, Visitor
 from tests.pictures import photo, saved
 from tests.service import Chat, until, usage
@@ -55,16 +56,19 @@ async def test_a_model_that_is_not_loaded_prepares_nothing(make: Make) -> None:
     assert chat.sources[0].loads == 0
 
 
-async def test_a_model_that_answers_prepares_nothing(make: Make) -> None:
+async def test_a_model_that_answers_prepares_afterwards_and_only_the_last(make: Make) -> None:
     chat = make()
     await chat.ask("hi")
     chat.engine.hold()
     running = asyncio.create_task(chat.ask("a long one"))
     await until(lambda: len(chat.engine.computed) == 2)
-    chat.service.prepare([Message("user", (picture(chat),))])
+    for visitor, text in ((ME, "one"), (YOU, "two"), (ME, "three")):
+        chat.service.prepare([Message("user", (text, picture(chat)))], visitor=visitor)
+    assert chat.engine.prepared == []
     chat.engine.release()
     await running
-    assert chat.engine.prepared == []
+    await until(lambda: len(chat.engine.prepared) == 2)
+    assert [request.messages[0].parts[0] for request in chat.engine.prepared] == ["two", "three"]
 
 
 async def test_clearing_the_cache_makes_the_model_forget(make: Make) -> None:
@@ -73,6 +77,33 @@ async def test_clearing_the_cache_makes_the_model_forget(make: Make) -> None:
     assert chat.engine.forgets == 0
     chat.service.clear_cache()
     assert chat.engine.forgets == 1
+
+
+async def test_what_another_process_forgot_is_forgotten_by_the_model_too(
+    make: Make, tmp_path: Path
+) -> None:
+    chat = make()
+    await chat.ask("hi")
+    assert main(["forget", str(tmp_path), "--all"]) == 0
+    await chat.ask("hi")
+    assert chat.engine.forgets == 1
+    await chat.ask("hello")
+    assert chat.engine.forgets == 1
+
+
+async def test_what_waits_to_be_prepared_is_forgotten_with_the_answers(make: Make) -> None:
+    chat = make()
+    await chat.ask("hi")
+    chat.engine.hold()
+    running = asyncio.create_task(chat.ask("a long one"))
+    await until(lambda: len(chat.engine.computed) == 2)
+    chat.service.prepare([Message("user", (picture(chat),))], visitor=ME)
+    chat.service.clear_cache()
+    chat.service.prepare([Message("user", ("later", picture(chat)))], visitor=YOU)
+    chat.engine.release()
+    await running
+    await until(lambda: chat.engine.prepared)
+    assert [request.messages[0].parts[0] for request in chat.engine.prepared] == ["later"]
 
 
 async def test_what_the_model_knew_already_is_told(make: Make) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -36,11 +37,15 @@ _DOWNLOAD = 0.8  # its share of the progress; the rest is loading
 def model_sources(settings: Settings) -> list[ModelSource]:
     """The models of these settings, the default first; the demo models are always offered.
 
-    Raises errors.ModelFailed for a remote name that is none.
+    Raises errors.ModelFailed for a remote name that is none, and where two have one name.
     """
     names = [choose_default(settings), *settings.models.split(","), *VARIANTS]
     wanted = dict.fromkeys(_full_name(name) for name in names if name.strip())
-    return [_source(name, settings) for name in wanted]
+    sources = [_source(name, settings) for name in wanted]
+    for name, count in Counter(source.name for source in sources).items():
+        if count > 1:
+            raise ModelFailed(name, "--model and --models name two of this name; take one of them")
+    return sources
 
 
 def choose_default(settings: Settings) -> str:

@@ -61,9 +61,11 @@ class Endpoint:
         """Count it; leave the server alone when that is enough."""
         log.info("%s: %s (%r)", self.url, trouble, trouble.__cause__)
         self._faults += trouble.fault
+        if isinstance(trouble.__cause__, httpx.TransportError):
+            self._verified = False  # it may have been started anew, with another build
         if (trouble.down or self._faults >= _FAULTS) and self.trouble is None:
             log.warning("%s is left alone until it is back: %s", self.url, trouble)
-            self.trouble = trouble
+            self.trouble = trouble.with_traceback(None)  # which holds what was sent
             self._watcher = asyncio.create_task(self._watch(client))
 
     async def close(self) -> None:
@@ -80,7 +82,10 @@ class Endpoint:
             try:
                 await self.verify(client)
             except Trouble as trouble:
-                self.trouble = trouble
+                self.trouble = trouble.with_traceback(None)
+                continue
+            except Exception:  # what a broken server tells must not end the watch
+                log.exception("%s cannot be looked at", self.url)
                 continue
             break
         log.warning("%s is back", self.url)
@@ -123,7 +128,7 @@ class Endpoints:
             asked_s = last.wait_s if last is not None else 0.0
             await asyncio.sleep(max(pause_s * random.uniform(0.7, 1.3), asked_s))
         assert last is not None
-        raise last
+        raise last.with_traceback(None)  # one that is kept would grow with each who is told
 
     async def close(self) -> None:
         for endpoint in self._endpoints:

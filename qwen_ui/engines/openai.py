@@ -89,7 +89,7 @@ class OpenAIEngine:
         on_move: OnMove | None = None,
     ) -> Job:
         """As `Engine.submit`, but in the order in which they come: the server shares its time out.
-        `on_move` hears the first place only."""
+        `on_move` hears the first place, and when the turn has come."""
         idle = priority is not Priority.ANSWER
         job = _Running(request, listener, self, priority)
         with self._changed:
@@ -102,6 +102,7 @@ class OpenAIEngine:
             else:
                 if on_move is not None and self.waiting:
                     on_move(Place(self.waiting, None))
+                    job.on_move = on_move
                 self._pending += 1
                 self._stop_idle()
             self._loop.call_soon_threadsafe(job.begin)
@@ -137,10 +138,11 @@ class OpenAIEngine:
             self._loop.run_until_complete(self._loop.shutdown_default_executor())
             self._loop.close()
 
-    async def outcome(self, job: Job) -> Completion | Failure:
+    async def outcome(self, job: _Running) -> Completion | Failure:
         """Run a job to its end."""
         try:
             async with self._slots:
+                job.has_its_turn()
                 return await self._answer(job)
         except Trouble as trouble:
             return Failure(trouble.error)
@@ -204,7 +206,7 @@ class OpenAIEngine:
 class _Running(Job):
     """A job and its task; `begin` and `end` are called on the engine's thread, in this order."""
 
-    __slots__ = ("_engine", "_task")
+    __slots__ = ("_engine", "_task", "on_move")
 
     def __init__(
         self,
@@ -214,6 +216,7 @@ class _Running(Job):
         priority: Priority,
     ) -> None:
         super().__init__(request, listener, priority)
+        self.on_move: OnMove | None = None  # of one that was told to wait
         self._engine = engine
         self._task: asyncio.Task[Completion | Failure] | None = None
 
@@ -224,6 +227,10 @@ class _Running(Job):
     def begin(self) -> None:
         self._task = asyncio.get_running_loop().create_task(self._engine.outcome(self))
         self._task.add_done_callback(partial(self._engine.ended, self))
+
+    def has_its_turn(self) -> None:
+        if self.on_move is not None:
+            self.on_move(Place(0, None))
 
     def end(self) -> None:
         if self._task is not None:

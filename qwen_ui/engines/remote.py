@@ -96,12 +96,17 @@ class RemoteSource:
             inputs=WIRE,
             min_pixels=1,
             max_pixels=self.settings.max_pixels,
-            context_tokens=int(told.get("max_model_len", 0)),
+            context_tokens=_whole(told.get("max_model_len")),
             versions=(f"pillow {PIL.__version__}",),
             thinking=thinking,
             remote=True,
             sampling=PUBLISHED_THINKING if thinking else Sampling(),
         )
+
+
+def _whole(told: object) -> int:
+    """A number that a server tells; 0 where it tells none."""
+    return told if isinstance(told, int) else 0
 
 
 def read_keys(spelled: str) -> dict[str, str]:

@@ -31,7 +31,10 @@ def run_with_retry(
         log.warning("out of memory: caches are dropped, and the request is run again")
         free()
         told.rewind()
-        return run(job)
+        end = run(job)
+        if told.owes and not job.stop.is_set():
+            raise OutOfMemory
+        return end
     finally:
         job.listener = told.listener
 
@@ -46,6 +49,11 @@ class _Told:
 
     def rewind(self) -> None:
         self._again = 0
+
+    @property
+    def owes(self) -> bool:
+        """Whether something was told that this run did not say again."""
+        return self._again < len(self._told)
 
     def __call__(self, event: EngineEvent) -> None:
         if self._again < len(self._told):

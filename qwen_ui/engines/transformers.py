@@ -40,6 +40,8 @@ from qwen_ui.engines.worker import Worker
 from qwen_ui.errors import OutOfMemory
 from qwen_ui.types import FinishReason, Message
 
+# what has no error of its own: torch's allocator on a CPU, libraries on a GPU
+_SHORT_OF_MEMORY = ("can't allocate memory", "out of memory", "ALLOC_FAILED")
 _NEVER_GENERATED = ("<|image_pad|>", "<|video_pad|>", "<|vision_start|>", "<|vision_end|>")
 
 
@@ -169,7 +171,9 @@ class TransformersEngine:
         return build_prompt(job.request.messages, machine.processor, machine.model, most)
 
     def _prefill(self, prompt: Prompt, job: Job) -> Prefill:
-        return Prefill(self._machine, prompt, job.request.sharing, self._known, job.stop)
+        audit = job.priority is Priority.AUDIT  # no proof if it began with what it is to prove
+        known = _nothing_known(Budgets(0, 0, 0)) if audit else self._known
+        return Prefill(self._machine, prompt, job.request.sharing, known, job.stop)
 
     def _make_room(self) -> None:
         """Memory was short: all that can be computed again goes."""
@@ -221,7 +225,7 @@ def _memory_errors_told() -> Iterator[None]:
     except (torch.OutOfMemoryError, MemoryError) as error:
         raise OutOfMemory from error
     except RuntimeError as error:
-        if "can't allocate memory" in str(error):  # the CPU allocator has no error of its own
+        if any(sign in str(error) for sign in _SHORT_OF_MEMORY):
             raise OutOfMemory from error
         raise
 

@@ -105,7 +105,7 @@ class ChatHandlers:
         """Say under an answer why it was not in the cache. Not under `asking`: it may take long."""
         say = texts_for(request)
         try:
-            self._asker(session, request).explain(int(id) if id.isdecimal() else 0)
+            self._asker(session, request).explain(int(id) if id.isdecimal() and len(id) < 10 else 0)
         except QwenUIError as error:
             session.tell(Notice((say.error(error),)))
         return self.shown(session, say)

@@ -77,6 +77,12 @@ def test_a_folder_is_resolved_and_loaded(tmp_path: Path) -> None:
     source.load(spec, lambda fraction: None).close()
 
 
+def test_two_models_of_one_name_are_refused(tmp_path: Path) -> None:
+    models = "openai:http://127.0.0.1:1/v1#m,openai:http://127.0.0.1:2/v1#m"
+    with pytest.raises(ModelFailed, match="two of this name"):
+        model_sources(settings(tmp_path, model="demo", models=models))
+
+
 def test_short_names_of_published_models_are_enough(tmp_path: Path) -> None:
     chosen = settings(tmp_path, model="4b", models="8b-thinking, 4B, Qwen/Qwen3-VL-4B-Instruct")
     names = [source.name for source in model_sources(chosen)]

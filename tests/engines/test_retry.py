@@ -72,6 +72,13 @@ def test_a_second_try_that_says_otherwise_is_an_error_and_is_not_shown() -> None
     assert script.text == "a b"
 
 
+def test_a_second_try_that_says_less_is_an_error() -> None:
+    script = Script("a b c !", "a")
+    with pytest.raises(OutOfMemory):
+        script.answer()
+    assert script.text == "a b c"
+
+
 def test_a_stopped_answer_is_not_tried_again() -> None:
     script = Script("a !", "a b c")
     script.job.cancel()

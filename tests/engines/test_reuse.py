@@ -17,14 +17,14 @@ import pytest
 import torch
 
 from qwen_ui.demo_model import VARIANTS
-from qwen_ui.engines.base import GenerationRequest, Job, Sampling
+from qwen_ui.engines.base import GenerationRequest, Job, Priority, Sampling
 from qwen_ui.engines.identity import Placement, resolve_spec
 from qwen_ui.engines.loader import load_engine
 from qwen_ui.engines.prefill import Filled
 from qwen_ui.engines.sampler import Sampler
 from qwen_ui.engines.transformers import Budgets, TransformersEngine
 from qwen_ui.types import Message
-from tests.engines.tiny import ask, picture, save_tiny, submit
+from tests.engines.tiny import Heard, ask, picture, save_tiny, submit
 
 CHUNK = 7
 TOKENS = 10
@@ -292,3 +292,17 @@ def test_three_visitors_at_once_get_what_each_would_get_alone(engine: Transforme
     assert len(heard) == 3 * len(CONVERSATIONS)
     assert all(one.text == alone[name] for name, one in heard)
     assert any(one.completion.cached_tokens for _, one in heard)
+
+
+def test_an_audit_begins_with_nothing_known_and_leaves_nothing(engine: TransformersEngine) -> None:
+    question = Message("user", (picture(), "What is this?"))
+    engine.forget()
+    first = ask(engine, question)
+    heard = Heard()
+    request = GenerationRequest((question,), Sampling(), TOKENS)
+    engine.submit(request, heard, priority=Priority.AUDIT)
+    audited = heard.wait()
+    assert (audited.completion.cached_tokens, audited.completion.known_pictures) == (0, 0)
+    assert audited.text.startswith(first.text) or first.text.startswith(audited.text)
+    engine.submit(request, again := Heard())
+    assert again.wait().completion.cached_tokens > 0

@@ -551,7 +551,7 @@ def test_who_waits_hears_his_place_at_first_and_whenever_it_changes(gated: Gated
     assert places == {"a": [1, 2, 3, 2], "b": [1], "c": [2, 1]}
     gated.gate.set()
     gated.worker.close()
-    assert places == {"a": [1, 2, 3, 2, 1], "b": [1], "c": [2, 1]}
+    assert places == {"a": [1, 2, 3, 2, 1, 0], "b": [1], "c": [2, 1, 0]}
 
 
 def test_nobody_hears_of_a_place_that_need_not_wait(gated: Gated) -> None:
@@ -585,8 +585,9 @@ def test_the_wait_is_judged_by_the_answers_before() -> None:
     worker.submit(request(1), Listener(), on_move=places.append)
     gate.set()
     worker.close()
-    assert [place.ahead for place in places[:3]] == [1, 1, 2]
-    unknown, one, two = (place.wait_s for place in places[:3])
+    first, turn, *later = places
+    assert [place.ahead for place in (first, turn, *later[:2])] == [1, 0, 1, 2]
+    unknown, one, two = first.wait_s, later[0].wait_s, later[1].wait_s
     assert unknown is None
     assert one is not None
     assert two is not None

@@ -34,6 +34,7 @@ EXAMPLES = [
     errors.FileTooBig("a.png", "9", "8"),
     errors.PictureTooBig("a.png", 9000, 9000, 67),
     errors.PictureVast("a.png", 67),
+    errors.PictureNarrow("a.png"),
     errors.PictureGone(),
     errors.ContextTooLong(9, 8),
     errors.UnknownModel("m"),
