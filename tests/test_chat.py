@@ -630,7 +630,11 @@ async def test_who_waits_is_told_when_the_line_moves_and_how_long_it_may_take(ch
         [event for event in await task if isinstance(event, ModelStatus)]
         for task in (running, second, third)
     ]
-    assert sorted([status.waiting for status in statuses] for statuses in told) == [[], [1], [2, 1]]
+    assert sorted([status.waiting for status in statuses] for statuses in told) == [
+        [],
+        [1, 0],
+        [2, 1, 0],
+    ]
     waits = [status.wait_s for statuses in told for status in statuses]
     assert all(wait_s is not None and 0 <= wait_s < 5 for wait_s in waits)
 

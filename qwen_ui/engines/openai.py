@@ -230,7 +230,7 @@ class _Running(Job):
 
     def has_its_turn(self) -> None:
         if self.on_move is not None:
-            self.on_move(Place(0, None))
+            self.on_move(Place(0, 0.0))
 
     def end(self) -> None:
         if self._task is not None:

@@ -142,7 +142,7 @@ class Worker:
             self._running = job = self._schedule.take()
             self._began = time.monotonic()
             if job is not None and job.told_ahead and job.on_move is not None:
-                job.on_move(Place(0, None))  # its turn has come
+                job.on_move(Place(0, 0.0))  # its turn has come
             self._tell_places()
             return job
 
