@@ -251,6 +251,8 @@ class ChatService:
 
     def _heed(self, generation: int | None) -> None:
         """Something was forgotten, perhaps by another process: the models forget as well."""
+        if generation is None:  # the store is out: what it forgets meanwhile is seen afterwards
+            return
         before, self._generation = self._generation, generation
         if before not in (None, generation):
             self._forget_in_models()

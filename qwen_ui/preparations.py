@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from qwen_ui.engines.base import Job
 
@@ -21,14 +21,8 @@ class Preparations:
 
     def replace(self, visitor: str, begin: Callable[[], Job]) -> None:
         """Give up this visitor's last one and begin another. Raises what `begin` raises."""
-        with self._lock:
-            gone = [job for job in (self._jobs.pop(visitor, None),) if job is not None]
-        _cancel(gone)
-        job = begin()
-        with self._lock:
-            self._jobs[visitor] = job
-            gone = [self._jobs.popitem(last=False)[1]] if len(self._jobs) > _MOST else []
-        _cancel(gone)
+        self._keep(visitor, None)
+        self._keep(visitor, begin())
 
     def clear(self) -> None:
         """Give up all of them."""
@@ -37,8 +31,18 @@ class Preparations:
             self._jobs.clear()
         _cancel(gone)
 
+    def _keep(self, visitor: str, job: Job | None) -> None:
+        with self._lock:
+            gone = [self._jobs.pop(visitor, None)]
+            if job is not None:
+                self._jobs[visitor] = job
+            if len(self._jobs) > _MOST:
+                gone.append(self._jobs.popitem(last=False)[1])
+        _cancel(gone)
 
-def _cancel(jobs: list[Job]) -> None:
+
+def _cancel(jobs: Iterable[Job | None]) -> None:
     """Not under the lock: engines have locks of their own."""
     for job in jobs:
-        job.cancel()
+        if job is not None:
+            job.cancel()

@@ -11,14 +11,11 @@ from qwen_ui.engines.base import (
     EngineSpec,
     GenerationRequest,
     Job,
-    Listener,
-    OnMove,
-    Priority,
-    Sampling,
 )
+from qwen_ui.engines.local import LocalEngine
 from qwen_ui.engines.worker import Worker
 from qwen_ui.errors import QwenUIError
-from qwen_ui.types import FinishReason, Message, TextDelta, ThoughtDelta
+from qwen_ui.types import FinishReason, TextDelta, ThoughtDelta
 
 Script = Callable[[GenerationRequest], Sequence[str]]
 
@@ -48,7 +45,7 @@ def scripted_spec(model: str = "scripted", revision: str = "1") -> EngineSpec:
     )
 
 
-class ScriptedEngine:
+class ScriptedEngine(LocalEngine):
     """Emits `script(request)` token by token. `hold()` stops the flow, `release(n)` lets n tokens
     pass, `release()` opens the gate. A token that begins with `<think>` is a thought."""
 
@@ -70,27 +67,6 @@ class ScriptedEngine:
         self._error: QwenUIError | None = None
         self._changed = threading.Condition()
         self._worker = Worker(self.spec.model, self._answer, max_queue)
-
-    @property
-    def waiting(self) -> int:
-        return self._worker.waiting
-
-    def submit(
-        self,
-        request: GenerationRequest,
-        listener: Listener,
-        *,
-        priority: Priority = Priority.ANSWER,
-        visitor: str = "",
-        on_move: OnMove | None = None,
-    ) -> Job:
-        return self._worker.submit(
-            request, listener, priority=priority, visitor=visitor, on_move=on_move
-        )
-
-    def prepare(self, messages: tuple[Message, ...], sharing: str = "") -> Job:
-        request = GenerationRequest(messages, Sampling(), 0, sharing=sharing)
-        return self._worker.submit(request, lambda event: None, priority=Priority.PREPARE)
 
     def forget(self) -> None:
         self.forgets += 1

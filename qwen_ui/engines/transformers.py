@@ -19,17 +19,14 @@ from qwen_ui.engines.base import (
     CANCELLED,
     Completion,
     EngineSpec,
-    GenerationRequest,
     Job,
-    Listener,
-    OnMove,
     Priority,
-    Sampling,
 )
 from qwen_ui.engines.chunks import chunk_rule
 from qwen_ui.engines.detokenizer import Detokenizer
 from qwen_ui.engines.feature_cache import FeatureCache
 from qwen_ui.engines.interrupt import Stopped
+from qwen_ui.engines.local import LocalEngine
 from qwen_ui.engines.prefill import Filled, Known, Machine, Prefill
 from qwen_ui.engines.prefix_cache import PrefixCache
 from qwen_ui.engines.processor import PictureProcessor
@@ -38,7 +35,7 @@ from qwen_ui.engines.sampler import Sampler
 from qwen_ui.engines.thought_budget import ThoughtBudget, thought_marks
 from qwen_ui.engines.worker import Worker
 from qwen_ui.errors import OutOfMemory
-from qwen_ui.types import FinishReason, Message
+from qwen_ui.types import FinishReason
 
 # what has no error of its own: torch's allocator on a CPU, libraries on a GPU
 _SHORT_OF_MEMORY = ("can't allocate memory", "out of memory", "ALLOC_FAILED")
@@ -54,7 +51,7 @@ class Budgets:
     device_prefixes: int = 1024 * 2**20  # before they move to host memory; nothing on a CPU
 
 
-class TransformersEngine:
+class TransformersEngine(LocalEngine):
     """A loaded model and its thread. Made by `loader.load_engine`."""
 
     def __init__(
@@ -75,27 +72,6 @@ class TransformersEngine:
         self._suppressed = _ids(processor, _NEVER_GENERATED)
         self._thought_marks = thought_marks(processor.tokenizer)
         self._worker = Worker(spec.model, self._answer, max_queue, self._make_room)
-
-    @property
-    def waiting(self) -> int:
-        return self._worker.waiting
-
-    def submit(
-        self,
-        request: GenerationRequest,
-        listener: Listener,
-        *,
-        priority: Priority = Priority.ANSWER,
-        visitor: str = "",
-        on_move: OnMove | None = None,
-    ) -> Job:
-        return self._worker.submit(
-            request, listener, priority=priority, visitor=visitor, on_move=on_move
-        )
-
-    def prepare(self, messages: tuple[Message, ...], sharing: str = "") -> Job:
-        request = GenerationRequest(messages, Sampling(), 0, sharing=sharing)
-        return self._worker.submit(request, lambda event: None, priority=Priority.PREPARE)
 
     def forget(self) -> None:
         self._known = _nothing_known(self._budgets)  # an answer that runs goes on with the old one
