@@ -20,7 +20,7 @@ from qwen_ui.engines.base import Completion, GenerationRequest, Job, Sampling
 from qwen_ui.engines.identity import Placement, resolve_spec
 from qwen_ui.engines.loader import load_engine
 from qwen_ui.engines.sampler import Sampler
-from qwen_ui.engines.transformers import TransformersEngine
+from qwen_ui.engines.transformers import TransformersEngine, _memory_errors_told
 from qwen_ui.errors import ContextTooLong, GenerationFailed, OutOfMemory
 from qwen_ui.types import FinishReason, Image, Message, TextDelta
 from tests.engines.tiny import Heard, ask, picture, save_tiny, submit
@@ -280,6 +280,24 @@ def test_out_of_memory_is_a_clear_error_and_the_engine_goes_on(
         patch.setattr(engine._machine.model, "forward", exhausted)
         assert isinstance(ask(engine, QUESTION).failure.error, OutOfMemory)
     assert ask(engine, QUESTION).text
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "[enforce fail at alloc_cpu.cpp:118] DefaultCPUAllocator: can't allocate memory",
+        "CUDA error: out of memory",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+    ],
+)
+def test_memory_that_runs_out_in_a_library_is_out_of_memory_too(message: str) -> None:
+    with pytest.raises(OutOfMemory), _memory_errors_told():
+        raise RuntimeError(message)
+
+
+def test_another_error_of_torch_stays_what_it_is() -> None:
+    with pytest.raises(RuntimeError, match="shapes"), _memory_errors_told():
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
 
 
 def test_where_memory_is_short_what_is_kept_goes_and_the_answer_comes(
