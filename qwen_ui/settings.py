@@ -54,6 +54,11 @@ class Settings(BaseSettings):
     attention: Literal["auto", "eager", "sdpa", "flash_attention_2"] = Field(
         "auto", description="auto: flash_attention_2 where it is installed and can run, else sdpa"
     )
+    decoding: Literal["auto", "eager", "graph", "triton"] = Field(
+        "auto",
+        description="how a GPU computes a token; auto: triton (a CUDA graph of our own kernels), "
+        "or graph (of torch's) where there is no C compiler, or eager where neither can be",
+    )
     min_pixels: int | None = Field(
         None, ge=1024, description="smaller pictures are enlarged to this; none: the model's own"
     )

@@ -55,6 +55,7 @@ def test_every_field_is_a_variable_and_a_flag_with_help(
         "attention": "eager",
         "log_level": "debug",
         "quantization": "torchao-int8",
+        "decoding": "eager",
         "cache_match": "exact",
         "visibility": "session",
         "audit_rate": "0.5",

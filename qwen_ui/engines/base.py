@@ -61,6 +61,7 @@ class EngineSpec:
     context_tokens: int
     versions: tuple[str, ...]
     quantization: str = "none"
+    decoding: str = "eager"  # how one token follows another
     chunk_tokens: int = 0  # the longest chunk of a prefill: other chunks give other bits
     thinking: bool = False
     demo: bool = False

@@ -78,10 +78,13 @@ def _source(name: str, settings: Settings) -> ModelSource:
         settings.min_pixels,
         settings.max_pixels,
         settings.quantization,
+        settings.decoding,
     )
     if name in VARIANTS:
         # small pictures are part of the demo model: the limits of big ones do not fit it
-        small = Placement(settings.device, settings.dtype, settings.attention)
+        small = Placement(
+            settings.device, settings.dtype, settings.attention, decoding=settings.decoding
+        )
         return FolderSource(name, VARIANTS[name], small, settings, demo=True)
     folder = Path(name).expanduser()
     if folder.is_dir():

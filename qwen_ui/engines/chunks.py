@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 CHUNK_TOKENS = 768  # a picture of 1024 x 1024 makes 1,029 tokens: two chunks, none of them tiny
+GPU_CHUNK_TOKENS = 4096  # a fraction of a second, and each chunk costs the launch of all kernels
 
 
 @dataclass(frozen=True, slots=True)

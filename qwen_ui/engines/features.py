@@ -11,6 +11,7 @@ from transformers.models.qwen3_vl.modeling_qwen3_vl import BaseModelOutputWithDe
 
 from qwen_ui.engines.processor import PictureProcessor
 from qwen_ui.engines.prompt import Span
+from qwen_ui.engines.transfers import to_device, to_host
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +28,15 @@ class Features:
     def nbytes(self) -> int:
         return sum(tensor.nbytes for tensor in (self.embeds, *self.deepstack))
 
-    def part(self, start: int, end: int) -> BaseModelOutputWithDeepstackFeatures:
+    def part(
+        self, start: int, end: int, device: torch.device
+    ) -> BaseModelOutputWithDeepstackFeatures:
         """Some of the picture's tokens, as the model's `mm_encoder_outputs` wants them."""
+        embeds, *deepstack = (
+            to_device(layer[start:end], device) for layer in (self.embeds, *self.deepstack)
+        )
         return BaseModelOutputWithDeepstackFeatures(
-            pooler_output=[self.embeds[start:end]],
-            deepstack_features=[[layer[start:end]] for layer in self.deepstack],
+            pooler_output=[embeds], deepstack_features=[[layer] for layer in deepstack]
         )
 
 
@@ -41,7 +46,8 @@ def encode(span: Span, processor: PictureProcessor, model: Any) -> Features:
     Raises errors.PictureGone.
     """
     pixel_values, grids = pixels_of(span, processor)
-    found = model.model.get_image_features(pixel_values.to(model.device), grids.to(model.device))
+    pixel_values = to_device(pixel_values, model.device)
+    found = model.model.get_image_features(pixel_values, grids.to(model.device))
     return Features(
         embeds=_kept(found.pooler_output),
         deepstack=tuple(_kept(layer) for layer in found.deepstack_features),
@@ -58,4 +64,4 @@ def pixels_of(span: Span, processor: PictureProcessor) -> tuple[torch.Tensor, to
 
 
 def _kept(parts: Sequence[torch.Tensor]) -> torch.Tensor:
-    return torch.cat(list(parts)).cpu()
+    return to_host(torch.cat(list(parts)))

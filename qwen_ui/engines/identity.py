@@ -20,7 +20,8 @@ import transformers
 from transformers.utils import is_flash_attn_2_available
 
 from qwen_ui.engines.base import EngineSpec, Sampling
-from qwen_ui.engines.chunks import CHUNK_TOKENS
+from qwen_ui.engines.chunks import CHUNK_TOKENS, GPU_CHUNK_TOKENS
+from qwen_ui.engines.decoding import resolve_decoding
 from qwen_ui.engines.memory import weight_bytes
 from qwen_ui.engines.quantization import NONE, resolve_quantization
 from qwen_ui.errors import ModelFailed
@@ -57,6 +58,7 @@ class Placement:
     min_pixels: int | None = None
     max_pixels: int | None = None
     quantization: str = NONE
+    decoding: str = "auto"
 
 
 def resolve_spec(
@@ -91,7 +93,8 @@ def resolve_spec(
             f"pillow {PIL.__version__}",
             PREFILL,
         ),
-        chunk_tokens=CHUNK_TOKENS,
+        decoding=resolve_decoding(name, placement.decoding, config, device, quantization),
+        chunk_tokens=GPU_CHUNK_TOKENS if device.startswith("cuda") else CHUNK_TOKENS,
         thinking=thinking,
         demo=demo,
         sampling=_sampling(folder) if thinking else Sampling(),

@@ -14,6 +14,8 @@ import torch
 from transformers import Cache
 from transformers.cache_utils import DynamicLayer
 
+from qwen_ui.engines.transfers import to_device, to_host
+
 _ROOM = 1024  # tokens that a buffer grows by
 
 
@@ -56,7 +58,7 @@ class Segment:
         return self.layers[0][0].device.type == "cpu"
 
     def to_host(self) -> Segment:
-        return Segment(tuple((keys.cpu(), values.cpu()) for keys, values in self.layers))
+        return Segment(tuple((to_host(keys), to_host(values)) for keys, values in self.layers))
 
 
 def open_cache(devices: Sequence[torch.device], segments: Sequence[Segment]) -> Cache:
@@ -66,7 +68,7 @@ def open_cache(devices: Sequence[torch.device], segments: Sequence[Segment]) -> 
     for index, (layer, device) in enumerate(zip(cache.layers, devices, strict=True)):
         for segment in segments:
             keys, values = segment.layers[index]
-            layer.update(keys.to(device), values.to(device))
+            layer.update(to_device(keys, device), to_device(values, device))
     return cache
 
 

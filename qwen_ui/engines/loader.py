@@ -16,6 +16,7 @@ from transformers import AutoModelForImageTextToText
 from transformers.utils import logging as transformers_logging
 
 from qwen_ui.engines.base import Completion, EngineSpec, GenerationRequest, Priority, Sampling
+from qwen_ui.engines.decoding import TRITON
 from qwen_ui.engines.processor import load_processor
 from qwen_ui.engines.quantization import quantization_options
 from qwen_ui.engines.transformers import Budgets, TransformersEngine
@@ -94,7 +95,10 @@ def _warm_up(engine: TransformersEngine) -> None:
     ended.wait()
     if not isinstance(outcome[-1], Completion):
         engine.close()
-        raise ModelFailed(engine.spec.model, str(getattr(outcome[-1], "error", "no answer")))
+        reason = str(getattr(outcome[-1], "error", "no answer"))
+        if engine.spec.decoding.startswith(TRITON):
+            reason += " (--decoding graph does without our own kernels)"
+        raise ModelFailed(engine.spec.model, reason)
 
 
 @contextmanager

@@ -148,7 +148,8 @@ class Prefill:
         for span in self._prompt.pictures:
             first, last = max(start, span.start), min(end, span.end)
             if first < last:
-                part = self._features(span).part(first - span.start, last - span.start)
+                device = self._machine.model.device
+                part = self._features(span).part(first - span.start, last - span.start, device)
                 return {"mm_encoder_outputs": {"image": part}}
         return {}
 

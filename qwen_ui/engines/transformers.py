@@ -23,6 +23,7 @@ from qwen_ui.engines.base import (
     Priority,
 )
 from qwen_ui.engines.chunks import chunk_rule
+from qwen_ui.engines.decoding import make_decoder
 from qwen_ui.engines.detokenizer import Detokenizer
 from qwen_ui.engines.feature_cache import FeatureCache
 from qwen_ui.engines.interrupt import Stopped
@@ -71,6 +72,7 @@ class TransformersEngine(LocalEngine):
         self._end_ids = _end_ids(model, processor)
         self._suppressed = _ids(processor, _NEVER_GENERATED)
         self._thought_marks = thought_marks(processor.tokenizer)
+        self._decoder = make_decoder(spec.decoding, model)
         self._worker = Worker(spec.model, self._answer, max_queue, self._make_room)
 
     def forget(self) -> None:
@@ -79,8 +81,10 @@ class TransformersEngine(LocalEngine):
     def close(self) -> None:
         """Finish what is queued, then give the memory back."""
         self._worker.close()
-        self._machine.model = None
         self._make_room()
+        self._machine.model = None
+        del self._decoder
+        _collect()
 
     @torch.inference_mode()
     def _answer(self, job: Job) -> Completion:
@@ -154,6 +158,7 @@ class TransformersEngine(LocalEngine):
     def _make_room(self) -> None:
         """Memory was short: all that can be computed again goes."""
         self.forget()
+        self._decoder.release()
         _collect()
 
     def _tokens(
@@ -161,20 +166,13 @@ class TransformersEngine(LocalEngine):
     ) -> Iterator[tuple[int, torch.Tensor]]:
         """One token after another, each with the logits that it was chosen from, until somebody
         breaks off or stops the job."""
-        model, logits = self._machine.model, filled.logits
-        places = [prompt.length, *[prompt.next_position] * 3]
-        position = torch.tensor(places, device=model.device).view(4, 1, 1)
+        logits = filled.logits
+        launch = self._decoder.start(filled.cache, prompt.length, prompt.next_position)
         while not job.stop.is_set():
             token = sampler.choose(logits)
+            following = launch(token)
             yield token, logits
-            logits = model(
-                input_ids=torch.tensor([[token]], device=model.device),
-                position_ids=position,
-                past_key_values=filled.cache,
-                logits_to_keep=1,
-                use_cache=True,
-            ).logits[0, -1]
-            position = position + 1
+            logits = following()
 
     def _detokenizer(self) -> Detokenizer:
         tokenizer = self._machine.processor.tokenizer

@@ -60,6 +60,6 @@ def test_what_is_more_than_the_budget_is_not_kept() -> None:
 
 def test_a_part_has_the_tokens_asked_for_at_every_layer() -> None:
     rows = torch.arange(4.0)[:, None].expand(4, 8)
-    part = Features(rows, (rows, rows)).part(1, 3)
+    part = Features(rows, (rows, rows)).part(1, 3, torch.device("cpu"))
     assert [layer[0][:, 0].tolist() for layer in part.deepstack_features] == [[1, 2], [1, 2]]
     assert part.pooler_output[0][:, 0].tolist() == [1, 2]

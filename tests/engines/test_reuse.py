@@ -48,9 +48,14 @@ def engine(request: pytest.FixtureRequest, random_weights: Path) -> Iterator[Tra
 
 
 def open_engine(
-    folder: Path, dtype: str, chunk: int = CHUNK, budgets: Budgets = Budgets()
+    folder: Path,
+    dtype: str,
+    chunk: int = CHUNK,
+    budgets: Budgets = Budgets(),
+    device: str = "cpu",
+    decoding: str = "auto",
 ) -> TransformersEngine:
-    placement = Placement(device="cpu", dtype=dtype)
+    placement = Placement(device=device, dtype=dtype, decoding=decoding)
     spec = resolve_spec("model", folder, "r", placement, source=str(folder))
     spec = replace(spec, chunk_tokens=chunk)
     return load_engine(spec, folder, lambda fraction: None, budgets=budgets)

@@ -134,12 +134,13 @@ def ask(
     return submit(engine, *messages, max_tokens=max_tokens, sampling=sampling)[1].wait()
 
 
-def byte_tokenizer(thinking: bool) -> Qwen2Tokenizer:
-    """One token a byte: nothing to train."""
+def byte_tokenizer(thinking: bool, size: int = 0) -> Qwen2Tokenizer:
+    """One token a byte: nothing to train. Filled up with words that no text becomes to `size`."""
     from tokenizers.pre_tokenizers import ByteLevel
 
-    letters = sorted(ByteLevel.alphabet())
-    tokenizer = Qwen2Tokenizer(vocab={letter: i for i, letter in enumerate(letters)}, merges=[])
+    words = sorted(ByteLevel.alphabet())
+    words += [f"word{number} " for number in range(size - len(words) - len(SPECIAL) - 2)]
+    tokenizer = Qwen2Tokenizer(vocab={word: i for i, word in enumerate(words)}, merges=[])
     tokenizer.add_special_tokens({"additional_special_tokens": list(SPECIAL)})
     tokenizer.add_tokens(["<think>", "</think>"])
     tokenizer.eos_token, tokenizer.pad_token = "<|im_end|>", "<|endoftext|>"
@@ -190,3 +191,49 @@ def _config(
         vision_start_token_id=ids("<|vision_start|>"),
         vision_end_token_id=ids("<|vision_end|>"),
     )
+
+
+# Vision: layers, width, MLP, deepstack. Text: width, MLP, heads, tied head; 36 layers, 8 KV heads
+# of 128. From the models' config.json.
+_PUBLISHED: dict[str, tuple[tuple[int, int, int, list[int]], tuple[int, int, int, bool]]] = {
+    "4B": ((24, 1024, 4096, [5, 11, 17]), (2560, 9728, 32, True)),
+    "8B": ((27, 1152, 4304, [8, 16, 24]), (4096, 12288, 32, False)),
+}
+
+
+def published_config(size: str, tokenizer: Qwen2Tokenizer) -> Qwen3VLConfig:
+    """The architecture of a published Qwen3-VL; "small" is a little one for a try."""
+    if size == "small":
+        return _config(
+            tokenizer, {}, {"vocab_size": len(tokenizer), "max_position_embeddings": 8192}
+        )
+    (depth, wide, inner, deepstack), (hidden, mlp, heads, tied) = _PUBLISHED[size]
+    vision = {
+        "depth": depth,
+        "hidden_size": wide,
+        "num_heads": 16,
+        "intermediate_size": inner,
+        "out_hidden_size": hidden,
+        "num_position_embeddings": 2304,
+        "deepstack_visual_indexes": deepstack,
+    }
+    text = {
+        "vocab_size": len(tokenizer),
+        "hidden_size": hidden,
+        "intermediate_size": mlp,
+        "num_hidden_layers": 36,
+        "num_attention_heads": heads,
+        "num_key_value_heads": 8,
+        "head_dim": 128,
+        "max_position_embeddings": 262_144,
+        "tie_word_embeddings": tied,
+        "rope_parameters": {
+            "rope_type": "default",
+            "rope_theta": 5e6,
+            "mrope_section": [24, 20, 20],
+            "mrope_interleaved": True,
+        },
+    }
+    config = _config(tokenizer, vision, text)
+    config.tie_word_embeddings = tied
+    return config
