@@ -156,7 +156,7 @@ class ChatService:
         Closing the iterator stops the model, unless somebody else reads the same answer.
         Raises QwenUIError.
         """
-        reader = Reader(pending, self._flights, self._cache)
+        reader = Reader(pending, self._flights, self._cache, self._settings.queue_timeout_s)
         self._reading.add(pending)
         self._audits.give_way()
         try:

@@ -19,6 +19,7 @@ QwenUIError                     500  error.internal
 ├── NotCached                   504  error.not_cached      (only-if-cached, RFC 9111 5.2.1.7)
 ├── StoreFailed                 503  error.store_failed    (a store could not be emptied)
 ├── EngineBusy                  503  error.engine_busy
+├── WaitedTooLong               503  error.waited_too_long (in a model's queue)
 ├── ModelFailed                 503  error.model_failed    (a model cannot be loaded)
 ├── ShuttingDown                503  error.shutting_down
 ├── OutOfMemory                 507  error.out_of_memory
@@ -209,6 +210,17 @@ class EngineBusy(QwenUIError):
         super().__init__(
             f"The model is busy: {waiting} questions are waiting. Try again in a minute.",
             waiting=waiting,
+        )
+
+
+class WaitedTooLong(QwenUIError):
+    status, text_key = 503, "error.waited_too_long"
+
+    def __init__(self, seconds: int) -> None:
+        super().__init__(
+            f"The model had no time for the question within {seconds} seconds, so it was "
+            "withdrawn. Ask it again in a minute.",
+            seconds=seconds,
         )
 
 

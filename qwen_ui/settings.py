@@ -72,6 +72,9 @@ class Settings(BaseSettings):
         1, ge=1, description="models kept in memory side by side, where they fit"
     )
     max_queue: int = Field(32, ge=1, description="questions that may wait for a model")
+    queue_timeout_s: float = Field(
+        300, gt=0, description="seconds a question may wait for its turn, once the model is loaded"
+    )
     prefix_max_bytes: int = Field(
         1024 * MIB,
         ge=0,

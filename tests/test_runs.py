@@ -87,7 +87,7 @@ def flown(
 ) -> tuple[Reader, Computation]:
     """A reader of a flight, and what is computed for it; no model is asked for."""
     asked = pending(cache, control)
-    reader = Reader(asked, Flights(), cache)
+    reader = Reader(asked, Flights(), cache, queue_timeout_s=60)
     return reader, Computation(asked, reader.flight, cache, EngineRegistry((ScriptedSource(),), 1))
 
 

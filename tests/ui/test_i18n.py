@@ -41,6 +41,7 @@ EXAMPLES = [
     errors.NotCached(),
     errors.StoreFailed(),
     errors.EngineBusy(3),
+    errors.WaitedTooLong(300),
     errors.ModelFailed("m", "no weights"),
     errors.OutOfMemory(),
     errors.ShuttingDown(),
