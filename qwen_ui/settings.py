@@ -165,6 +165,11 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="address to listen on; 0.0.0.0: every interface")
     port: int = Field(7860, ge=0, le=65_535, description="port to listen on; 0: any free one")
     share: bool = Field(False, description="make a public gradio.live link")
+    logins: Path | None = Field(
+        None,
+        description="file with a line NAME:PASSWORD for each person who may use the page; "
+        "none: everybody may",
+    )
     root_path: str = Field("", description="path prefix when a reverse proxy serves the app")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="what goes to the terminal"
