@@ -17,7 +17,7 @@ from cache_store.errors import StoreUnavailable
 from cache_store.types import CacheQuery, Hit, Lookup, Match
 from qwen_ui.audits import Audits
 from qwen_ui.canonical import cache_query, canonical_message, check_sampling
-from qwen_ui.computation import Computation, generation_of
+from qwen_ui.computation import Computation, frames_away, generation_of
 from qwen_ui.engines.base import EngineClosed, EngineSpec, Sampling
 from qwen_ui.engines.registry import EngineRegistry
 from qwen_ui.errors import BadRequest, EngineBusy, NotCached, ShuttingDown, StoreFailed
@@ -47,6 +47,8 @@ from qwen_ui.video_file import looks_like_video
 from qwen_ui.videos import VideoOpener
 from qwen_ui.visibility import Visibility
 
+_DECODERS = 2  # videos at a time; each decoder has threads of its own
+
 
 class ChatService:
     """Questions in, events out. Sync methods may be called from any thread."""
@@ -71,6 +73,7 @@ class ChatService:
         self._preparations = Preparations()
         self._generation: int | None = None  # of the cache, as the last miss told it
         self._lookups = ThreadPoolExecutor(8, thread_name_prefix="lookup")
+        self._decoders = ThreadPoolExecutor(_DECODERS, thread_name_prefix="decoder")
         self._reading: set[Pending] = set()
         self._closed = False
 
@@ -161,7 +164,9 @@ class ChatService:
         self._audits.give_way()
         try:
             if reader.leads:
-                computation = Computation(pending, reader.flight, self._cache, self._registry)
+                computation = Computation(
+                    pending, reader.flight, self._cache, self._registry, self._decoders
+                )
                 with suppress(RuntimeError):  # closed in this moment, and the flight with it
                     self._lookups.submit(computation.begin)
             async for event in reader.events(partial(self._registry.status, pending.request.model)):
@@ -208,9 +213,10 @@ class ChatService:
     ) -> None:
         """Let the model read ahead what the next question will begin with: earlier turns, and the
         pictures that were dropped. Only if it is loaded; answers go first, and what this visitor
-        had prepared before is given up. Never fails."""
+        had prepared before is given up. Not where a video would have to be decoded for it. Never
+        fails."""
         engine = self._registry.loaded(model or self._registry.default)
-        if engine is not None:
+        if engine is not None and not frames_away(messages):
             opened = tuple(canonical_message(message) for message in messages)
             namespace = self._visibility.namespace(visitor)
             with suppress(EngineBusy, EngineClosed):
@@ -245,6 +251,7 @@ class ChatService:
         self._flights.end(ShuttingDown())
         self._closed = True
         self._lookups.shutdown()
+        self._decoders.shutdown(cancel_futures=True)
         self._audits.close()
         self._registry.close()
         self._cache.close()

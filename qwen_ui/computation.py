@@ -11,7 +11,7 @@ import logging
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Executor, Future
 from contextlib import contextmanager
 
 from cache_store.cache import ResponseCache
@@ -33,7 +33,15 @@ from qwen_ui.engines.base import (
 from qwen_ui.engines.registry import EngineRegistry
 from qwen_ui.errors import GenerationFailed, QwenUIError
 from qwen_ui.runs import Landed, Logged, Pending
-from qwen_ui.types import ChatRequest, ModelState, ModelStatus, TextDelta, ThoughtDelta
+from qwen_ui.types import (
+    ChatRequest,
+    Frame,
+    Message,
+    ModelState,
+    ModelStatus,
+    TextDelta,
+    ThoughtDelta,
+)
 
 log = logging.getLogger(__name__)
 
@@ -52,11 +60,13 @@ class Computation:
         flight: Flight[Logged],
         cache: ResponseCache,
         registry: EngineRegistry,
+        decoders: Executor,
     ) -> None:
         self._pending = pending
         self._flight = flight
         self._cache = cache
         self._registry = registry
+        self._decoders = decoders
         self._lock = threading.Lock()
         self._job: Job | None = None
         self._stopped = False
@@ -78,7 +88,21 @@ class Computation:
                 self._flight.land(hit)
                 return
             self._flight.tell(self._pending.miss)
+            self._have_frames()
+
+    def _have_frames(self) -> None:
+        """Decode videos before the model's thread would do it, while all others waited for that."""
+        away = frames_away(self._pending.request.messages)
+        if away:
+            self._decoders.submit(_load, away).add_done_callback(self._decoded)
+        else:
             self._ask_for_model()
+
+    def _decoded(self, decoding: Future[None]) -> None:
+        with self._failures_told():
+            if not decoding.cancelled():  # when the service closes
+                decoding.result()
+                self._ask_for_model()
 
     def _ask_for_model(self) -> None:
         if self._flight.stopped:
@@ -169,6 +193,17 @@ class Computation:
         except Exception as error:  # the request boundary: readers must not wait for ever
             log.exception("an answer could not be begun")
             self._flight.land(GenerationFailed(f"{type(error).__name__}: {error}"))
+
+
+def frames_away(messages: Sequence[Message]) -> list[Frame]:
+    """The frames of videos that would have to be decoded."""
+    parts = (part for message in messages for part in message.parts)
+    return [part for part in parts if isinstance(part, Frame) and not part.at_hand()]
+
+
+def _load(frames: Sequence[Frame]) -> None:
+    for frame in frames:
+        frame.load()
 
 
 def generation_of(request: ChatRequest, query: CacheQuery, spec: EngineSpec) -> GenerationRequest:

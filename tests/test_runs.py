@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -88,7 +89,8 @@ def flown(
     """A reader of a flight, and what is computed for it; no model is asked for."""
     asked = pending(cache, control)
     reader = Reader(asked, Flights(), cache, queue_timeout_s=60)
-    return reader, Computation(asked, reader.flight, cache, EngineRegistry((ScriptedSource(),), 1))
+    registry, decoders = EngineRegistry((ScriptedSource(),), 1), ThreadPoolExecutor(1)
+    return reader, Computation(asked, reader.flight, cache, registry, decoders)
 
 
 async def read(reader: Reader) -> list[ChatEvent]:
