@@ -243,11 +243,13 @@ def test_many_threads_may_open_the_same_file_and_it_is_decoded_once(
 
 
 def test_frames_that_are_gone_are_said_to_be_gone(tmp_path: Path, rig: Rig) -> None:
-    opened = rig.restarted(tmp_path).opener.open(LONG, "a.mp4")
-    again = rig.restarted(tmp_path).opener.open(LONG, "a.mp4")
+    rig.opener.open(LONG, "a.mp4")
+    again = rig.restarted(tmp_path)
+    opened = again.opener.open(LONG, "a.mp4")
     (tmp_path / "media" / "originals" / opened.id).unlink()
     with pytest.raises(PictureGone, match="no longer kept"):
-        frames(again)[0].load()
+        frames(opened)[0].load()
+    again.database.close()
 
 
 def test_a_file_that_was_changed_behind_our_back_is_not_answered(tmp_path: Path, rig: Rig) -> None:
