@@ -24,7 +24,8 @@ from qwen_ui.engines.base import (
 )
 from qwen_ui.engines.registry import EngineRegistry
 from qwen_ui.errors import EngineBusy, QwenUIError
-from qwen_ui.types import Image, Message, TextDelta, ThoughtDelta
+from qwen_ui.events import TextDelta, ThoughtDelta
+from qwen_ui.types import Image, Message
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from qwen_ui.computation import Computation, frames_away, generation_of
 from qwen_ui.engines.base import EngineClosed, EngineSpec, Sampling
 from qwen_ui.engines.registry import EngineRegistry
 from qwen_ui.errors import BadRequest, EngineBusy, NotCached, ShuttingDown, StoreFailed
+from qwen_ui.events import CacheStatus, ChatEvent
 from qwen_ui.images import ImageOpener
 from qwen_ui.preparations import Preparations
 from qwen_ui.question import check_question
@@ -31,8 +32,6 @@ from qwen_ui.types import (
     Attachment,
     CacheControl,
     CacheStats,
-    CacheStatus,
-    ChatEvent,
     ChatRequest,
     Message,
     MissCause,

@@ -32,16 +32,9 @@ from qwen_ui.engines.base import (
 )
 from qwen_ui.engines.registry import EngineRegistry
 from qwen_ui.errors import GenerationFailed, QwenUIError
+from qwen_ui.events import ModelStatus, TextDelta, ThoughtDelta
 from qwen_ui.runs import Landed, Logged, Pending
-from qwen_ui.types import (
-    ChatRequest,
-    Frame,
-    Message,
-    ModelState,
-    ModelStatus,
-    TextDelta,
-    ThoughtDelta,
-)
+from qwen_ui.types import ChatRequest, Frame, Message, ModelState
 
 log = logging.getLogger(__name__)
 

@@ -12,16 +12,9 @@ from cache_store.cache import ResponseCache
 from cache_store.single_flight import Flight
 from cache_store.types import Hit, Miss
 from qwen_ui.errors import QwenUIError, WaitedTooLong
+from qwen_ui.events import CacheStatus, ChatEvent, Finish, ModelStatus, Usage
 from qwen_ui.runs import Flights, Landed, Logged, Pending, replayed
-from qwen_ui.types import (
-    CacheStatus,
-    ChatEvent,
-    Finish,
-    FinishReason,
-    ModelState,
-    ModelStatus,
-    Usage,
-)
+from qwen_ui.types import FinishReason, ModelState
 
 _PROGRESS_EVERY_S = 0.25
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from qwen_ui.errors import WaitedTooLong
-from qwen_ui.types import ChatEvent
+from qwen_ui.events import ChatEvent
 from tests.service import Chat, is_hit, status, stored, text, until
 
 PATIENCE_S = 0.5

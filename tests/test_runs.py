@@ -14,21 +14,18 @@ from qwen_ui.computation import Computation
 from qwen_ui.engines.base import Completion, Failure
 from qwen_ui.engines.registry import EngineRegistry
 from qwen_ui.errors import GenerationFailed
-from qwen_ui.reader import Reader
-from qwen_ui.runs import Flights, Pending, Replay
-from qwen_ui.types import (
-    CacheControl,
+from qwen_ui.events import (
     CacheStatus,
     ChatEvent,
-    ChatRequest,
     Finish,
-    Match,
-    ModelState,
     ModelStatus,
     TextDelta,
     ThoughtDelta,
     Usage,
 )
+from qwen_ui.reader import Reader
+from qwen_ui.runs import Flights, Pending, Replay
+from qwen_ui.types import CacheControl, ChatRequest, Match, ModelState
 from tests.cache_store.samples import QUERY, answer
 from tests.service import ScriptedSource, collect
 

@@ -12,7 +12,8 @@ from typing import Protocol
 
 from qwen_ui.engines.interrupt import StopSign
 from qwen_ui.errors import QwenUIError
-from qwen_ui.types import FinishReason, Message, SamplingParams, TextDelta, ThoughtDelta
+from qwen_ui.events import TextDelta, ThoughtDelta
+from qwen_ui.types import FinishReason, Message, SamplingParams
 
 
 @dataclass(frozen=True, slots=True)

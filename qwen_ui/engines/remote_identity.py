@@ -22,7 +22,7 @@ from typing import Any
 import httpx
 
 from qwen_ui.engines.trouble import Retry, Trouble, failed, of_response, of_transport
-from qwen_ui.errors import RemoteSlow
+from qwen_ui.remote_errors import RemoteSlow
 
 log = logging.getLogger(__name__)
 

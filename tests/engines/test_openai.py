@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from PIL import Image as PILImage
 
-from qwen_ui import errors
+from qwen_ui import errors, remote_errors
 from qwen_ui.engines.base import (
     CANCELLED,
     Completion,
@@ -30,7 +30,8 @@ from qwen_ui.engines.openai import SIDE_BY_SIDE, OpenAIEngine
 from qwen_ui.engines.openai_exchange import Patience
 from qwen_ui.engines.scripted import scripted_spec
 from qwen_ui.errors import PictureGone, QwenUIError
-from qwen_ui.types import FinishReason, Image, Message, TextDelta, ThoughtDelta
+from qwen_ui.events import TextDelta, ThoughtDelta
+from qwen_ui.types import FinishReason, Image, Message
 from tests.engines.openai_server import (
     COUNTED,
     MODEL,
@@ -313,7 +314,7 @@ def test_an_answer_without_an_end_is_a_failure_and_is_not_asked_for_again(
     server.script.append(says_then(end))
     heard = ask(make(), QUESTION)
     assert heard.text == "one two "
-    assert isinstance(error_of(heard), errors.RemoteCut)
+    assert isinstance(error_of(heard), remote_errors.RemoteCut)
     assert len(server.asked) == 1
 
 
@@ -361,7 +362,7 @@ def test_a_server_that_asks_for_a_long_wait_is_not_waited_for(
     server: OpenAIServer, make: Made
 ) -> None:
     server.otherwise = refuses(429, "", retry_after="3600")
-    assert isinstance(error_of(ask(make(), QUESTION)), errors.RemoteBusy)
+    assert isinstance(error_of(ask(make(), QUESTION)), remote_errors.RemoteBusy)
     assert len(server.asked) == 1
 
 
@@ -408,7 +409,7 @@ def test_an_error_in_the_stream_is_the_error_that_it_tells(
         handler.event({"error": {"message": CONTEXT, "code": 400}})
 
     server.script.append(answer)
-    assert isinstance(error_of(ask(make(), QUESTION)), errors.RemoteContextTooLong)
+    assert isinstance(error_of(ask(make(), QUESTION)), remote_errors.RemoteContextTooLong)
     server.script.append(
         says_then(lambda handler: handler.event({"error": {"message": "CUDA died"}}))
     )
@@ -422,14 +423,14 @@ def test_garbage_in_mid_answer_ends_it(server: OpenAIServer, make: Made) -> None
     server.script.append(GARBAGE)
     heard = ask(make(), QUESTION)
     assert heard.text == "one two "
-    assert isinstance(error_of(heard), errors.RemoteFailed)
+    assert isinstance(error_of(heard), remote_errors.RemoteFailed)
     assert len(server.asked) == 1
 
 
 def test_a_server_that_says_nothing_is_given_up(server: OpenAIServer, make: Made) -> None:
     server.otherwise = hangs
     error = error_of(ask(make(patience=QUICK), QUESTION))
-    assert isinstance(error, errors.RemoteSlow)
+    assert isinstance(error, remote_errors.RemoteSlow)
     assert error.params == {"seconds": 1}
     assert server.left.wait(5)
     assert len(server.asked) == 1
@@ -439,7 +440,7 @@ def test_a_server_that_falls_silent_is_given_up(server: OpenAIServer, make: Made
     server.script.append(says_then(hangs))
     heard = ask(make(patience=QUICK), QUESTION)
     assert heard.text == "one two "
-    assert isinstance(error_of(heard), errors.RemoteSlow)
+    assert isinstance(error_of(heard), remote_errors.RemoteSlow)
     assert server.left.wait(5)
 
 

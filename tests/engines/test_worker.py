@@ -26,7 +26,8 @@ from qwen_ui.engines.base import (
 )
 from qwen_ui.engines.worker import Worker
 from qwen_ui.errors import EngineBusy, GenerationFailed, OutOfMemory
-from qwen_ui.types import FinishReason, TextDelta
+from qwen_ui.events import TextDelta
+from qwen_ui.types import FinishReason
 
 DONE = Completion(FinishReason.STOP, 1, 1, 0.0, 0.0, 0.0)
 
