@@ -24,7 +24,7 @@ from tests.engines.openai_server import (
     says,
     says_then,
 )
-from tests.engines.test_openai import remote_spec
+from tests.engines.remote_engines import remote_spec
 from tests.engines.tiny import ask
 
 QUESTION = Message("user", ("what is this",))
