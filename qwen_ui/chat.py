@@ -17,12 +17,13 @@ from cache_store.errors import StoreUnavailable
 from cache_store.types import CacheQuery, Hit, Lookup, Match
 from qwen_ui.audits import Audits
 from qwen_ui.canonical import cache_query, canonical_message, check_sampling
-from qwen_ui.computation import Computation, frames_away, generation_of
+from qwen_ui.computation import Computation, generation_of
 from qwen_ui.engines.base import EngineClosed, EngineSpec, Sampling
 from qwen_ui.engines.registry import EngineRegistry
 from qwen_ui.errors import BadRequest, EngineBusy, NotCached, ShuttingDown, StoreFailed
 from qwen_ui.events import CacheStatus, ChatEvent
 from qwen_ui.images import ImageOpener
+from qwen_ui.kept_frames import frames_away
 from qwen_ui.preparations import Preparations
 from qwen_ui.question import check_question
 from qwen_ui.reader import Reader

@@ -33,8 +33,9 @@ from qwen_ui.engines.base import (
 from qwen_ui.engines.registry import EngineRegistry
 from qwen_ui.errors import GenerationFailed, QwenUIError
 from qwen_ui.events import ModelStatus, TextDelta, ThoughtDelta
+from qwen_ui.kept_frames import frames_away
 from qwen_ui.runs import Landed, Logged, Pending
-from qwen_ui.types import ChatRequest, Frame, Message, ModelState
+from qwen_ui.types import ChatRequest, Frame, ModelState
 
 log = logging.getLogger(__name__)
 
@@ -87,9 +88,15 @@ class Computation:
         """Decode videos before the model's thread would do it, while all others waited for that."""
         away = frames_away(self._pending.request.messages)
         if away:
-            self._decoders.submit(_load, away).add_done_callback(self._decoded)
+            self._decoders.submit(self._decode, away).add_done_callback(self._decoded)
         else:
             self._ask_for_model()
+
+    def _decode(self, frames: Sequence[Frame]) -> None:
+        for frame in frames:
+            if self._flight.stopped:
+                return
+            frame.load()
 
     def _decoded(self, decoding: Future[None]) -> None:
         with self._failures_told():
@@ -186,17 +193,6 @@ class Computation:
         except Exception as error:  # the request boundary: readers must not wait for ever
             log.exception("an answer could not be begun")
             self._flight.land(GenerationFailed(f"{type(error).__name__}: {error}"))
-
-
-def frames_away(messages: Sequence[Message]) -> list[Frame]:
-    """The frames of videos that would have to be decoded."""
-    parts = (part for message in messages for part in message.parts)
-    return [part for part in parts if isinstance(part, Frame) and not part.at_hand()]
-
-
-def _load(frames: Sequence[Frame]) -> None:
-    for frame in frames:
-        frame.load()
 
 
 def generation_of(request: ChatRequest, query: CacheQuery, spec: EngineSpec) -> GenerationRequest:

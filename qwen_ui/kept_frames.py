@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from PIL import Image as PILImage
+
+from qwen_ui.types import Frame, Message
 
 
 class KeptFrames:
@@ -41,6 +43,12 @@ class KeptFrames:
     def clear(self) -> None:
         with self._lock:
             self._videos.clear()
+
+
+def frames_away(messages: Iterable[Message]) -> list[Frame]:
+    """The frames of videos that would have to be decoded."""
+    parts = (part for message in messages for part in message.parts)
+    return [part for part in parts if isinstance(part, Frame) and not part.at_hand()]
 
 
 def _bytes(frames: Mapping[str, PILImage.Image]) -> int:

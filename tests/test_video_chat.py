@@ -217,6 +217,29 @@ async def test_a_question_that_is_stopped_while_its_video_is_decoded_asks_no_mod
     assert chat.computed == computed
 
 
+async def test_a_question_that_is_stopped_while_others_are_decoded_has_nothing_decoded(
+    chat: Chat, decoder: Decoder
+) -> None:
+    *others, third = [
+        chat.service.open_video(data).parts for data in (CLIP, LONG, video(seconds_of_grey(3)))
+    ]
+    chat.videos.clear()
+    decoder.threads.clear()
+    decoder.gate.clear()
+    answers = [asyncio.create_task(chat.ask(*parts, "what?")) for parts in others]
+    await until(lambda: len(decoder.threads) == 2)  # all decoders are busy
+    pending = chat.service.lookup(chat.request(*third, "what?"))
+    assert isinstance(pending, Pending)
+    answers.append(asyncio.create_task(collect(chat.service.run(pending))))
+    await asyncio.sleep(0.1)
+    pending.stop()
+    decoder.gate.set()
+    reasons = [finish(events).reason for events in await asyncio.gather(*answers)]
+    assert reasons == [FinishReason.STOP, FinishReason.STOP, FinishReason.CANCELLED]
+    await chat.close()
+    assert len(decoder.threads) == 2
+
+
 async def test_a_video_that_is_gone_is_a_clear_error(
     chat: Chat, decoder: Decoder, tmp_path: Path
 ) -> None:

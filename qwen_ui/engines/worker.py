@@ -124,7 +124,7 @@ class Worker:
         """Stop what runs if it is of less importance; the queued jobs that are to be dropped."""
         running = self._running
         if running is not None and running.priority > priority and not running.stop.is_set():
-            running.stop.after_picture = _looks_ahead(running, request)
+            running.stop.after_picture = request is not None and running.serves(request)
             running.stop.set()  # `run` looks at it after each token
         return [job for kind in drop for job in self._schedule.of(kind).order()]
 
@@ -201,21 +201,6 @@ class Worker:
                 self._tell_places()
         if queued:
             _report(job, CANCELLED)
-
-
-def _looks_ahead(running: Job, request: GenerationRequest | None) -> bool:
-    """Whether every picture that is prepared is one that this request needs and may share."""
-    return (
-        request is not None
-        and running.priority is Priority.PREPARE
-        and running.request.sharing == request.sharing
-        and _pictures(running.request) <= _pictures(request)
-    )
-
-
-def _pictures(request: GenerationRequest) -> set[str]:
-    parts = (part for message in request.messages for part in message.parts)
-    return {part.digest for part in parts if not isinstance(part, str)}
 
 
 def _cancel(jobs: list[QueuedJob]) -> None:
