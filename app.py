@@ -36,6 +36,7 @@ def serve(settings: Settings, registry: EngineRegistry | None = None) -> None:
     # torch and gradio only now: --help and bad flags need not wait for them
     from cache_store.errors import UnknownStore
     from qwen_ui.errors import ModelFailed
+    from qwen_ui.logins import BadLogins
     from qwen_ui.server import build_service, launch
 
     try:
@@ -48,6 +49,8 @@ def serve(settings: Settings, registry: EngineRegistry | None = None) -> None:
         sys.exit(f"--model, --models (QWEN_UI_MODEL, QWEN_UI_MODELS): {error}")
     try:
         server = launch(settings, service)
+    except BadLogins as error:
+        sys.exit(f"--logins (QWEN_UI_LOGINS): {error}")
     except OSError as error:
         sys.exit(f"cannot listen on port {settings.port}: {error}. Choose another with --port.")
     print(f"Qwen3-VL chat: {server.url}", flush=True)

@@ -30,8 +30,12 @@ R = TypeVar("R")
 class Repeater(Protocol[R]):
     """Runs requests of some kind again. Called on the auditor's thread only."""
 
-    def hold(self, request: R) -> tuple[R, int]:
-        """The request with its pixels, and their bytes. Raises errors.CannotRepeat."""
+    def bytes_of(self, request: R) -> int:
+        """What its pixels would take in memory; none of them is read for that."""
+        ...
+
+    def hold(self, request: R) -> R:
+        """The request with its pixels. Raises errors.CannotRepeat."""
         ...
 
     def repeat(self, request: R) -> Answer | None:
@@ -132,18 +136,20 @@ class Auditor(Generic[R]):
                 self._audit(oldest)
 
     def _hold(self, new: _Sample[R]) -> None:
+        size = self._repeater.bytes_of(new.request)
+        with self._changed:
+            room = self._max_bytes - sum(sample.bytes for sample in self._held)
+        if size > room:
+            self._give_up(new, f"no room for {size} bytes")
+            return
         try:
-            request, size = self._repeater.hold(new.request)
+            held = replace(new, request=self._repeater.hold(new.request), bytes=size)
         except CannotRepeat as error:
             self._give_up(new, error)
             return
-        held = replace(new, request=request, bytes=size)
         with self._changed:
-            room = self._max_bytes - sum(sample.bytes for sample in self._held)
-            if size <= room and new.name in self._names:
+            if new.name in self._names:  # else it was forgotten meanwhile
                 self._held.append(held)
-                return
-        self._give_up(new, f"no room for {size} bytes")
 
     def _audit(self, sample: _Sample[R]) -> None:
         if not self._cache.holds(sample.query, sample.served):

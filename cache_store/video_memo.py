@@ -43,7 +43,8 @@ class VideoMemo:
     """Thread-safe; survives restarts where `database` does.
 
     A key says everything that decides the frames: the bytes of the file, how they were sampled,
-    and by which decoders.
+    and by which decoders. A row is written a little later (`Database.write_later`): lost, it costs
+    one decode.
     """
 
     def __init__(self, database: Database) -> None:
@@ -71,7 +72,7 @@ class VideoMemo:
     def put(self, key: str, video: RememberedVideo) -> None:
         self._keep(key, video)
         row = (key, _written(video), int(time.time()))
-        self._database.write([("INSERT OR REPLACE INTO videos VALUES (?, ?, ?)", [row])])
+        self._database.write_later("INSERT OR REPLACE INTO videos VALUES (?, ?, ?)", row)
         self._writes += 1
         if self._writes % _PRUNE_EVERY == 0:
             self.prune(_ON_DISK)

@@ -24,7 +24,8 @@ from qwen_ui.engines.base import (
 )
 from qwen_ui.engines.registry import EngineRegistry
 from qwen_ui.errors import EngineBusy, QwenUIError
-from qwen_ui.types import Image, Message, TextDelta, ThoughtDelta
+from qwen_ui.events import TextDelta, ThoughtDelta
+from qwen_ui.types import Image, Message
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,19 +76,17 @@ class Audits:
 
     # --- the auditor's side: cache_store.audit.Repeater ----------------------------------------
 
-    def hold(self, request: _Asked) -> tuple[_Asked, int]:
+    def bytes_of(self, request: _Asked) -> int:
+        parts = [part for message in request.generation.messages for part in message.parts]
+        return sum(part.width * part.height * 3 for part in parts if isinstance(part, Image))
+
+    def hold(self, request: _Asked) -> _Asked:
         """The request with its pixels in memory, since uploads are kept for a while only."""
-        size = 0
-        messages = []
         try:
-            for message in request.generation.messages:
-                parts = tuple(_held(p) if isinstance(p, Image) else p for p in message.parts)
-                size += sum(p.width * p.height * 3 for p in parts if isinstance(p, Image))
-                messages.append(Message(message.role, parts))
+            messages = tuple(_with_pixels(message) for message in request.generation.messages)
         except QwenUIError as error:
             raise CannotRepeat(str(error)) from error
-        generation = replace(request.generation, messages=tuple(messages))
-        return replace(request, generation=generation), size
+        return replace(request, generation=replace(request.generation, messages=messages))
 
     def repeat(self, request: _Asked) -> Answer | None:
         engine = self._registry.loaded(request.model)
@@ -136,6 +135,11 @@ class _Heard:
         if end.reason is end.reason.CANCELLED:
             return None
         return answer_of(self._text, self._thought, end)
+
+
+def _with_pixels(message: Message) -> Message:
+    parts = tuple(_held(part) if isinstance(part, Image) else part for part in message.parts)
+    return Message(message.role, parts)
 
 
 def _held(image: Image) -> Image:

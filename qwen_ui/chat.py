@@ -21,7 +21,9 @@ from qwen_ui.computation import Computation, generation_of
 from qwen_ui.engines.base import EngineClosed, EngineSpec, Sampling
 from qwen_ui.engines.registry import EngineRegistry
 from qwen_ui.errors import BadRequest, EngineBusy, NotCached, ShuttingDown, StoreFailed
+from qwen_ui.events import CacheStatus, ChatEvent
 from qwen_ui.images import ImageOpener
+from qwen_ui.kept_frames import frames_away
 from qwen_ui.preparations import Preparations
 from qwen_ui.question import check_question
 from qwen_ui.reader import Reader
@@ -31,8 +33,6 @@ from qwen_ui.types import (
     Attachment,
     CacheControl,
     CacheStats,
-    CacheStatus,
-    ChatEvent,
     ChatRequest,
     Message,
     MissCause,
@@ -46,6 +46,8 @@ from qwen_ui.types import (
 from qwen_ui.video_file import looks_like_video
 from qwen_ui.videos import VideoOpener
 from qwen_ui.visibility import Visibility
+
+_DECODERS = 2  # videos at a time; each decoder has threads of its own
 
 
 class ChatService:
@@ -71,6 +73,7 @@ class ChatService:
         self._preparations = Preparations()
         self._generation: int | None = None  # of the cache, as the last miss told it
         self._lookups = ThreadPoolExecutor(8, thread_name_prefix="lookup")
+        self._decoders = ThreadPoolExecutor(_DECODERS, thread_name_prefix="decoder")
         self._reading: set[Pending] = set()
         self._closed = False
 
@@ -156,12 +159,14 @@ class ChatService:
         Closing the iterator stops the model, unless somebody else reads the same answer.
         Raises QwenUIError.
         """
-        reader = Reader(pending, self._flights, self._cache)
+        reader = Reader(pending, self._flights, self._cache, self._settings.queue_timeout_s)
         self._reading.add(pending)
         self._audits.give_way()
         try:
             if reader.leads:
-                computation = Computation(pending, reader.flight, self._cache, self._registry)
+                computation = Computation(
+                    pending, reader.flight, self._cache, self._registry, self._decoders
+                )
                 with suppress(RuntimeError):  # closed in this moment, and the flight with it
                     self._lookups.submit(computation.begin)
             async for event in reader.events(partial(self._registry.status, pending.request.model)):
@@ -208,9 +213,10 @@ class ChatService:
     ) -> None:
         """Let the model read ahead what the next question will begin with: earlier turns, and the
         pictures that were dropped. Only if it is loaded; answers go first, and what this visitor
-        had prepared before is given up. Never fails."""
+        had prepared before is given up. Not where a video would have to be decoded for it. Never
+        fails."""
         engine = self._registry.loaded(model or self._registry.default)
-        if engine is not None:
+        if engine is not None and not frames_away(messages):
             opened = tuple(canonical_message(message) for message in messages)
             namespace = self._visibility.namespace(visitor)
             with suppress(EngineBusy, EngineClosed):
@@ -245,6 +251,7 @@ class ChatService:
         self._flights.end(ShuttingDown())
         self._closed = True
         self._lookups.shutdown()
+        self._decoders.shutdown(cancel_futures=True)
         self._audits.close()
         self._registry.close()
         self._cache.close()

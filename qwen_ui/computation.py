@@ -11,7 +11,7 @@ import logging
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Executor, Future
 from contextlib import contextmanager
 
 from cache_store.cache import ResponseCache
@@ -32,8 +32,10 @@ from qwen_ui.engines.base import (
 )
 from qwen_ui.engines.registry import EngineRegistry
 from qwen_ui.errors import GenerationFailed, QwenUIError
+from qwen_ui.events import ModelStatus, TextDelta, ThoughtDelta
+from qwen_ui.kept_frames import frames_away
 from qwen_ui.runs import Landed, Logged, Pending
-from qwen_ui.types import ChatRequest, ModelState, ModelStatus, TextDelta, ThoughtDelta
+from qwen_ui.types import ChatRequest, Frame, ModelState
 
 log = logging.getLogger(__name__)
 
@@ -52,11 +54,13 @@ class Computation:
         flight: Flight[Logged],
         cache: ResponseCache,
         registry: EngineRegistry,
+        decoders: Executor,
     ) -> None:
         self._pending = pending
         self._flight = flight
         self._cache = cache
         self._registry = registry
+        self._decoders = decoders
         self._lock = threading.Lock()
         self._job: Job | None = None
         self._stopped = False
@@ -78,7 +82,27 @@ class Computation:
                 self._flight.land(hit)
                 return
             self._flight.tell(self._pending.miss)
+            self._have_frames()
+
+    def _have_frames(self) -> None:
+        """Decode videos before the model's thread would do it, while all others waited for that."""
+        away = frames_away(self._pending.request.messages)
+        if away:
+            self._decoders.submit(self._decode, away).add_done_callback(self._decoded)
+        else:
             self._ask_for_model()
+
+    def _decode(self, frames: Sequence[Frame]) -> None:
+        for frame in frames:
+            if self._flight.stopped:
+                return
+            frame.load()
+
+    def _decoded(self, decoding: Future[None]) -> None:
+        with self._failures_told():
+            if not decoding.cancelled():  # when the service closes
+                decoding.result()
+                self._ask_for_model()
 
     def _ask_for_model(self) -> None:
         if self._flight.stopped:

@@ -13,25 +13,18 @@ QwenUIError                     500  error.internal
 │   ├── PictureGone             410  error.picture_gone    (or a video)
 │   ├── VideoRefused            415  drawn in video_errors
 │   ├── ContextTooLong          413  error.context_too_long
-│   ├── RemoteContextTooLong    413  error.remote_context  (its server counts, not we)
-│   └── RemoteTooBig            413  error.remote_too_big
+│   ├── RemoteContextTooLong    413  drawn in remote_errors
+│   └── RemoteTooBig            413  drawn in remote_errors
 ├── UnknownModel                404  error.unknown_model
 ├── NotCached                   504  error.not_cached      (only-if-cached, RFC 9111 5.2.1.7)
 ├── StoreFailed                 503  error.store_failed    (a store could not be emptied)
 ├── EngineBusy                  503  error.engine_busy
+├── WaitedTooLong               503  error.waited_too_long (in a model's queue)
 ├── ModelFailed                 503  error.model_failed    (a model cannot be loaded)
 ├── ShuttingDown                503  error.shutting_down
 ├── OutOfMemory                 507  error.out_of_memory
 ├── GenerationFailed            500  error.generation_failed
-└── RemoteFailed                502  error.remote_failed   (the server behind a remote model)
-    ├── RemoteDown              503  error.remote_down
-    ├── RemoteBusy              503  error.remote_busy
-    ├── RemoteSlow              504  error.remote_slow
-    ├── RemoteCut               502  error.remote_cut      (in the middle of an answer)
-    ├── RemoteRefused           502  error.remote_refused  (our key)
-    ├── RemoteLacksModel        502  error.remote_lacks_model
-    ├── RemoteChanged           502  error.remote_changed  (another model under the same name)
-    └── RemoteFiltered          502  error.remote_filtered
+└── RemoteFailed                502  drawn in remote_errors
 """
 
 from __future__ import annotations
@@ -158,25 +151,6 @@ class ContextTooLong(BadRequest):
         )
 
 
-class RemoteContextTooLong(BadRequest):
-    status, text_key = 413, "error.remote_context"
-
-    def __init__(self) -> None:
-        super().__init__(
-            "The conversation and the room for its answer are more than the model reads."
-            " Start a new one, or use fewer pictures."
-        )
-
-
-class RemoteTooBig(BadRequest):
-    status, text_key = 413, "error.remote_too_big"
-
-    def __init__(self) -> None:
-        super().__init__(
-            "The pictures are more than the model's server takes. Use fewer or smaller ones."
-        )
-
-
 class UnknownModel(QwenUIError):
     status, text_key = 404, "error.unknown_model"
 
@@ -212,6 +186,17 @@ class EngineBusy(QwenUIError):
         )
 
 
+class WaitedTooLong(QwenUIError):
+    status, text_key = 503, "error.waited_too_long"
+
+    def __init__(self, seconds: int) -> None:
+        super().__init__(
+            f"The model had no time for the question within {seconds} seconds, so it was "
+            "withdrawn. Ask it again in a minute.",
+            seconds=seconds,
+        )
+
+
 class ModelFailed(QwenUIError):
     status, text_key = 503, "error.model_failed"
 
@@ -242,53 +227,3 @@ class GenerationFailed(QwenUIError):
 
     def __init__(self, reason: str) -> None:
         super().__init__(f"The model failed while answering: {reason}", reason=reason)
-
-
-class RemoteFailed(QwenUIError):
-    """`sentence` is filled from the same `params` as the localised texts."""
-
-    status, text_key = 502, "error.remote_failed"
-    sentence = "The model's server failed: {reason}. Try again; its log may say more."
-
-    def __init__(self, **params: str | int) -> None:
-        super().__init__(self.sentence.format(**params), **params)
-
-
-class RemoteDown(RemoteFailed):
-    status, text_key = 503, "error.remote_down"
-    sentence = "The server of {model} cannot be reached. Start it, or try again when it is back."
-
-
-class RemoteBusy(RemoteFailed):
-    status, text_key = 503, "error.remote_busy"
-    sentence = "The model's server is busy. Try again in a minute."
-
-
-class RemoteSlow(RemoteFailed):
-    status, text_key = 504, "error.remote_slow"
-    sentence = "The model's server was silent for {seconds} seconds. Try again, or ask for less."
-
-
-class RemoteCut(RemoteFailed):
-    text_key = "error.remote_cut"
-    sentence = "The model's server broke off before the answer was whole. Ask again."
-
-
-class RemoteRefused(RemoteFailed):
-    text_key = "error.remote_refused"
-    sentence = "The server of {model} refuses our key. Set QWEN_UI_REMOTE_KEYS and start again."
-
-
-class RemoteLacksModel(RemoteFailed):
-    text_key = "error.remote_lacks_model"
-    sentence = "The server has no model {model}. Check its name, and that the address ends in /v1."
-
-
-class RemoteChanged(RemoteFailed):
-    text_key = "error.remote_changed"
-    sentence = "The server has another build of {model} than before. Restart this program."
-
-
-class RemoteFiltered(RemoteFailed):
-    text_key = "error.remote_filtered"
-    sentence = "The model's server withheld the answer. Ask in other words."

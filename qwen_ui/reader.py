@@ -11,28 +11,28 @@ from dataclasses import replace
 from cache_store.cache import ResponseCache
 from cache_store.single_flight import Flight
 from cache_store.types import Hit, Miss
-from qwen_ui.errors import QwenUIError
+from qwen_ui.errors import QwenUIError, WaitedTooLong
+from qwen_ui.events import CacheStatus, ChatEvent, Finish, ModelStatus, Usage
 from qwen_ui.runs import Flights, Landed, Logged, Pending, replayed
-from qwen_ui.types import (
-    CacheStatus,
-    ChatEvent,
-    Finish,
-    FinishReason,
-    ModelState,
-    ModelStatus,
-    Usage,
-)
+from qwen_ui.types import FinishReason, ModelState
 
 _PROGRESS_EVERY_S = 0.25
 
 
 class Reader:
-    """Reads one flight on the event loop, as the events of one request with its own times."""
+    """Reads one flight on the event loop, as the events of one request with its own times.
 
-    def __init__(self, pending: Pending, flights: Flights, cache: ResponseCache) -> None:
+    Each reader waits `queue_timeout_s` in a model's queue, from his own coming: who came later
+    reads on when an earlier one has given up; the last one to do so takes the question out of it.
+    """
+
+    def __init__(
+        self, pending: Pending, flights: Flights, cache: ResponseCache, queue_timeout_s: float
+    ) -> None:
         """Joins. Raises errors.ShuttingDown."""
         self._pending = pending
         self._cache = cache
+        self._queueing = _Queueing(queue_timeout_s)
         self._bell = _Bell()
         self._began = time.perf_counter()
         self._seat = pending.join(flights, self._bell.ring)
@@ -51,7 +51,7 @@ class Reader:
     async def events(self, progress: Callable[[], ModelStatus]) -> AsyncIterator[ChatEvent]:
         """Everything up to Finish; `progress` tells how a model that loads is coming along.
 
-        Raises the QwenUIError that the flight ended with.
+        Raises the QwenUIError that the flight ended with, errors.WaitedTooLong.
         """
         loading = False
         while True:
@@ -60,13 +60,15 @@ class Reader:
                     yield event
                 if isinstance(logged, Hit | Landed):
                     return
+                self._queueing.hear(logged)
                 loading = isinstance(logged, ModelStatus) and logged.state is not ModelState.READY
             if self._pending.stopped and not self.flight.stopped:  # others read on
                 for greeting in self._greeting():
                     yield greeting
                 yield Finish(FinishReason.CANCELLED)
                 return
-            rung = await self._bell.wait(_PROGRESS_EVERY_S if loading else None)
+            self._queueing.check()
+            rung = await self._bell.wait(_PROGRESS_EVERY_S if loading else self._queueing.left_s)
             if loading and not rung:
                 yield progress()
 
@@ -126,6 +128,30 @@ class Reader:
     def _count(self, usage: ChatEvent) -> None:
         if isinstance(usage, Usage):
             self._cache.collapsed(usage.saved_s, usage.saved_busy_s, usage.completion_tokens)
+
+
+class _Queueing:
+    """How long the answer may still wait for its turn. Loading a model is no part of that."""
+
+    def __init__(self, timeout_s: float) -> None:
+        self._timeout_s = timeout_s
+        self._until: float | None = None  # where it waits
+
+    @property
+    def left_s(self) -> float | None:
+        """None: it does not wait."""
+        return None if self._until is None else self._until - time.monotonic()
+
+    def hear(self, logged: Logged) -> None:
+        if not (isinstance(logged, ModelStatus) and logged.waiting):
+            self._until = None
+        elif self._until is None:
+            self._until = time.monotonic() + self._timeout_s
+
+    def check(self) -> None:
+        """Raises errors.WaitedTooLong."""
+        if self.left_s is not None and self.left_s <= 0:
+            raise WaitedTooLong(round(self._timeout_s))
 
 
 class _Bell:

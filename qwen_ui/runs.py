@@ -15,17 +15,17 @@ from cache_store.single_flight import Seat, SingleFlight
 from cache_store.types import CacheQuery, Hit, Miss
 from qwen_ui.engines.base import Completion
 from qwen_ui.errors import QwenUIError, ShuttingDown
-from qwen_ui.types import (
+from qwen_ui.events import (
     RECORDED,
     CacheStatus,
     ChatEvent,
-    ChatRequest,
     Finish,
     ModelStatus,
     TextDelta,
     ThoughtDelta,
     Usage,
 )
+from qwen_ui.types import ChatRequest
 
 
 @dataclass(frozen=True, slots=True)

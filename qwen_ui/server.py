@@ -21,6 +21,7 @@ from qwen_ui.chat import ChatService
 from qwen_ui.engines.catalog import model_sources
 from qwen_ui.engines.registry import EngineRegistry
 from qwen_ui.images import ImageOpener
+from qwen_ui.logins import read_logins
 from qwen_ui.media import MediaStore
 from qwen_ui.settings import Settings
 from qwen_ui.ui.app import build_page
@@ -74,8 +75,9 @@ def build_service(settings: Settings, registry: EngineRegistry | None = None) ->
 def launch(settings: Settings, service: ChatService | None = None) -> Server:
     """Serve the page; returns as soon as it can be opened, while the model still loads.
 
-    Raises OSError when the port is taken.
+    Raises OSError when the port is taken, logins.BadLogins.
     """
+    logins = read_logins(settings.logins) if settings.logins else None
     service = service or build_service(settings)
     page = build_page(service, settings)
     _, url, share_url = page.blocks.queue(default_concurrency_limit=None).launch(
@@ -83,6 +85,7 @@ def launch(settings: Settings, service: ChatService | None = None) -> Server:
         server_port=settings.port or _free_port(),
         share=settings.share,
         root_path=settings.root_path or None,
+        auth=logins,
         max_file_size=settings.max_upload_bytes,
         prevent_thread_lock=True,
         quiet=True,

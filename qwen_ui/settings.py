@@ -77,6 +77,9 @@ class Settings(BaseSettings):
         1, ge=1, description="models kept in memory side by side, where they fit"
     )
     max_queue: int = Field(32, ge=1, description="questions that may wait for a model")
+    queue_timeout_s: float = Field(
+        300, gt=0, description="seconds a question may wait for its turn, once the model is loaded"
+    )
     prefix_max_bytes: int = Field(
         1024 * MIB,
         ge=0,
@@ -167,6 +170,11 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="address to listen on; 0.0.0.0: every interface")
     port: int = Field(7860, ge=0, le=65_535, description="port to listen on; 0: any free one")
     share: bool = Field(False, description="make a public gradio.live link")
+    logins: Path | None = Field(
+        None,
+        description="file with a line NAME:PASSWORD for each person who may use the page; "
+        "none: everybody may",
+    )
     root_path: str = Field("", description="path prefix when a reverse proxy serves the app")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="what goes to the terminal"

@@ -10,7 +10,6 @@ import hashlib
 import logging
 import math
 import threading
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 from fractions import Fraction
@@ -26,6 +25,7 @@ from qwen_ui import frame_times, video_frames
 from qwen_ui.errors import BadRequest, FileTooBig, GenerationFailed, PictureGone
 from qwen_ui.frame_times import clock
 from qwen_ui.images import megabytes
+from qwen_ui.kept_frames import KeptFrames
 from qwen_ui.media import MediaStore
 from qwen_ui.settings import Settings
 from qwen_ui.types import Frame, Image, Video
@@ -36,7 +36,7 @@ from qwen_ui.video_frames import pictures_at, read_track
 log = logging.getLogger(__name__)
 
 _LOCKS = 16
-_KEPT_VIDEOS = 2  # decoded, in memory: from being dropped to being asked about
+_KEPT_BYTES = 128 * 2**20  # in memory: nine videos as they are sampled by default
 
 Item = TypeVar("Item")
 
@@ -77,11 +77,17 @@ class _Part:
 class VideoOpener:
     """Opens uploads. A video that was seen before is not decoded again. Thread-safe."""
 
-    def __init__(self, memo: VideoMemo, media: MediaStore, limits: VideoLimits) -> None:
+    def __init__(
+        self,
+        memo: VideoMemo,
+        media: MediaStore,
+        limits: VideoLimits,
+        kept_bytes: int = _KEPT_BYTES,
+    ) -> None:
         self._memo = memo
         self._media = media
         self._limits = limits
-        self._pictures = _Pictures(_KEPT_VIDEOS * limits.frames)
+        self._kept = KeptFrames(kept_bytes)
         self._locks = tuple(threading.Lock() for _ in range(_LOCKS))
 
     def open(
@@ -117,10 +123,12 @@ class VideoOpener:
 
     def _parts(self, part: _Part, known: RememberedVideo) -> tuple[str | Image, ...]:
         parts: list[str | Image] = []
+        key = self._key(part)
         for place, frame in enumerate(known.frames):
             load = partial(self._load, part, place, frame.digest)
+            at_hand = partial(self._is_kept, key, frame.digest)
             parts.append(frame_times.stamp(frame.at_s))
-            parts.append(Frame(frame.digest, frame.width, frame.height, load, place))
+            parts.append(Frame(frame.digest, frame.width, frame.height, load, place, at_hand))
         return tuple(parts)
 
     def _known(self, part: _Part, data: bytes) -> tuple[RememberedVideo, Path]:
@@ -153,9 +161,10 @@ class VideoOpener:
             every_s=float(chosen.every_s),
             frames=frames,
         )
-        self._memo.put(self._key(part), known)
-        for frame, picture in zip(frames, pictures, strict=True):
-            self._pictures.put(frame.digest, picture)
+        key = self._key(part)
+        self._memo.put(key, known)
+        digests = (frame.digest for frame in frames)
+        self._kept.put(key, dict(zip(digests, pictures, strict=True)))
         return known, pictures
 
     def _cut(self, part: _Part, length_s: Fraction) -> tuple[Fraction, Fraction]:
@@ -170,23 +179,30 @@ class VideoOpener:
 
     def clear(self) -> None:
         """Keep no frames in memory."""
-        self._pictures.clear()
+        self._kept.clear()
+
+    def _is_kept(self, key: str, digest: str) -> bool:
+        return self._kept.get(key, digest) is not None
 
     def _load(self, part: _Part, place: int, digest: str) -> PILImage.Image:
-        with self._lock(part):
-            kept = self._pictures.get(digest)
-            if kept is not None:
-                return kept.copy()
-            data = self._media.get(part.id)
-            if data is None:
-                raise PictureGone
-            if hashlib.sha256(data).hexdigest() != part.id:
-                raise GenerationFailed("the kept file of a video was changed")
-            known, pictures = self._decode(part, data)
+        key = self._key(part)
+        found = self._kept.get(key, digest)  # without the lock: nobody waits for another's decoding
+        if found is None:
+            with self._lock(part):
+                found = self._kept.get(key, digest) or self._decoded_again(part, place, digest)
+        return found.copy()
+
+    def _decoded_again(self, part: _Part, place: int, digest: str) -> PILImage.Image:
+        data = self._media.get(part.id)
+        if data is None:
+            raise PictureGone
+        if hashlib.sha256(data).hexdigest() != part.id:
+            raise GenerationFailed("the kept file of a video was changed")
+        known, pictures = self._decode(part, data)
         # what is hashed is what is run, or nothing is
         if [frame.digest for frame in known.frames[place : place + 1]] != [digest]:
             raise GenerationFailed("a video's remembered digests were wrong; ask again")
-        return pictures[place].copy()
+        return pictures[place]
 
     def _key(self, part: _Part) -> str:
         """Everything that decides the frames."""
@@ -197,30 +213,6 @@ class VideoOpener:
     def _lock(self, part: _Part) -> threading.Lock:
         """Who comes second for a file finds what the first one decoded."""
         return self._locks[int(part.id[:8], 16) % _LOCKS]
-
-
-class _Pictures:
-    """Frames by digest, from being opened to being asked about: only the last few. Thread-safe."""
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._lock = threading.Lock()
-        self._pictures: OrderedDict[str, PILImage.Image] = OrderedDict()
-
-    def get(self, digest: str) -> PILImage.Image | None:
-        with self._lock:
-            return self._pictures.get(digest)
-
-    def clear(self) -> None:
-        with self._lock:
-            self._pictures.clear()
-
-    def put(self, digest: str, picture: PILImage.Image) -> None:
-        with self._lock:
-            self._pictures[digest] = picture
-            self._pictures.move_to_end(digest)
-            if len(self._pictures) > self._most:
-                self._pictures.popitem(last=False)
 
 
 def _bounds(start_s: float | None, end_s: float | None) -> tuple[Fraction | None, Fraction | None]:

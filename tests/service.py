@@ -16,20 +16,11 @@ from qwen_ui.engines.base import Engine, EngineSpec
 from qwen_ui.engines.registry import EngineRegistry, Progress
 from qwen_ui.engines.scripted import ScriptedEngine, scripted_spec
 from qwen_ui.errors import QwenUIError
+from qwen_ui.events import CacheStatus, ChatEvent, Finish, TextDelta, ThoughtDelta, Usage
 from qwen_ui.images import ImageOpener
 from qwen_ui.media import MediaStore
 from qwen_ui.settings import Settings
-from qwen_ui.types import (
-    CacheStatus,
-    ChatEvent,
-    ChatRequest,
-    Finish,
-    Image,
-    Message,
-    TextDelta,
-    ThoughtDelta,
-    Usage,
-)
+from qwen_ui.types import ChatRequest, Image, Message
 from qwen_ui.videos import VideoOpener, video_limits
 from qwen_ui.visibility import open_visibility
 

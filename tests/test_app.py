@@ -97,6 +97,14 @@ def test_a_port_that_is_taken_is_one_clear_line(tmp_path: Path) -> None:
     assert "Traceback" not in refused.stderr
 
 
+def test_a_file_of_logins_that_cannot_be_used_is_one_clear_line(tmp_path: Path) -> None:
+    missing = tmp_path / "logins"
+    refused = run("--port", "0", "--cache-dir", str(tmp_path), "--logins", str(missing))
+    assert refused.returncode == 1
+    assert "--logins (QWEN_UI_LOGINS)" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
 def test_a_cache_directory_that_cannot_be_used_is_one_clear_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     refused = run("--port", "0", "--cache-dir", str(tmp_path / "file"))

@@ -30,22 +30,9 @@ from qwen_ui.errors import (
     TooManyPictures,
     UnknownModel,
 )
+from qwen_ui.events import CacheStatus, ChatEvent, Finish, ModelStatus, TextDelta, Usage
 from qwen_ui.runs import Pending, Replay
-from qwen_ui.types import (
-    CacheControl,
-    CacheStatus,
-    ChatEvent,
-    Finish,
-    Match,
-    Message,
-    ModelState,
-    ModelStatus,
-    Picture,
-    SamplingParams,
-    TextDelta,
-    Usage,
-    Visitor,
-)
+from qwen_ui.types import CacheControl, Match, Message, ModelState, Picture, SamplingParams, Visitor
 from tests.pictures import photo, saved, with_comment
 from tests.service import (
     Chat,

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from qwen_ui.errors import GenerationFailed
+from qwen_ui.events import ChatEvent
 from qwen_ui.runs import Pending
-from qwen_ui.types import CacheControl, ChatEvent, FinishReason, SamplingParams, Visitor
+from qwen_ui.types import CacheControl, FinishReason, SamplingParams, Visitor
 from tests.service import (
     Chat,
     collect,

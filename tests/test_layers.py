@@ -57,7 +57,7 @@ def forbidden(path: Path) -> tuple[str, ...]:
             return ("cache_store", "gradio", *ABOVE)
         case "server.py":
             return ()
-        case "types.py" | "errors.py" | "settings.py":
+        case "types.py" | "events.py" | "errors.py" | "remote_errors.py" | "settings.py":
             return ("gradio", "torch", "transformers", "qwen_ui.engines", *ABOVE)
         case "chat.py":
             return ("gradio", "torch", "transformers", "fastapi", "starlette", *PAGES)

@@ -19,7 +19,9 @@ def pixels() -> PILImage.Image:
 
 PICTURE = Image("1" * 64, 4, 4, pixels)
 VIDEO = [
-    part for at in range(16) for part in (f"<{at}.0 seconds>", Frame("2" * 64, 4, 4, pixels, at))
+    part
+    for at in range(16)
+    for part in (f"<{at}.0 seconds>", Frame("2" * 64, 4, 4, pixels, at, bool))
 ]
 
 

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from qwen_ui.engines.remote import RemoteSource, remote_source
-from qwen_ui.errors import RemoteCut, RemoteDown
+from qwen_ui.events import RECORDED, ChatEvent
+from qwen_ui.remote_errors import RemoteCut, RemoteDown
 from qwen_ui.runs import Pending
-from qwen_ui.types import RECORDED, ChatEvent, FinishReason, SamplingParams
+from qwen_ui.types import FinishReason, SamplingParams
 from qwen_ui.ui.badge import badge
 from qwen_ui.ui.conversation import Turn
 from qwen_ui.ui.i18n import texts

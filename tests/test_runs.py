@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -13,21 +14,18 @@ from qwen_ui.computation import Computation
 from qwen_ui.engines.base import Completion, Failure
 from qwen_ui.engines.registry import EngineRegistry
 from qwen_ui.errors import GenerationFailed
-from qwen_ui.reader import Reader
-from qwen_ui.runs import Flights, Pending, Replay
-from qwen_ui.types import (
-    CacheControl,
+from qwen_ui.events import (
     CacheStatus,
     ChatEvent,
-    ChatRequest,
     Finish,
-    Match,
-    ModelState,
     ModelStatus,
     TextDelta,
     ThoughtDelta,
     Usage,
 )
+from qwen_ui.reader import Reader
+from qwen_ui.runs import Flights, Pending, Replay
+from qwen_ui.types import CacheControl, ChatRequest, Match, ModelState
 from tests.cache_store.samples import QUERY, answer
 from tests.service import ScriptedSource, collect
 
@@ -87,8 +85,9 @@ def flown(
 ) -> tuple[Reader, Computation]:
     """A reader of a flight, and what is computed for it; no model is asked for."""
     asked = pending(cache, control)
-    reader = Reader(asked, Flights(), cache)
-    return reader, Computation(asked, reader.flight, cache, EngineRegistry((ScriptedSource(),), 1))
+    reader = Reader(asked, Flights(), cache, queue_timeout_s=60)
+    registry, decoders = EngineRegistry((ScriptedSource(),), 1), ThreadPoolExecutor(1)
+    return reader, Computation(asked, reader.flight, cache, registry, decoders)
 
 
 async def read(reader: Reader) -> list[ChatEvent]:

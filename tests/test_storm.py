@@ -12,7 +12,8 @@ from typing import cast
 
 import pytest
 
-from qwen_ui.types import ChatEvent, FinishReason
+from qwen_ui.events import ChatEvent
+from qwen_ui.types import FinishReason
 from tests.service import Chat, finish, text, until
 
 QUESTIONS, READERS = 10, 20  # readers of each question

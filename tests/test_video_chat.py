@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image as PILImage
 
-from qwen_ui import videos
-from qwen_ui.types import Match, Message, Video
+from qwen_ui import video_frames, videos
+from qwen_ui.errors import PictureGone
+from qwen_ui.runs import Pending
+from qwen_ui.types import FinishReason, Match, Message, Video
 from tests.pictures import photo, saved
-from tests.service import Chat, is_hit, status, text
+from tests.service import Chat, collect, error_of, finish, is_hit, status, text, until
 from tests.videos import number_of, seconds_of_grey, video
 
 CLIP = video()
@@ -140,3 +145,116 @@ async def test_a_file_is_opened_as_what_it_is(chat: Chat) -> None:
     assert not isinstance(picture, Video)
     await chat.ask(*picture.parts, *chat.service.open_upload(CLIP, "a").parts, "which?")
     assert chat.computed == 1
+
+
+# --- frames that are no longer in memory -------------------------------------------------------
+
+
+class Decoder:
+    """On which threads videos are decoded, and a gate before it."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.threads: list[str] = []
+        self.gate = threading.Event()
+        self.gate.set()
+        self._real = video_frames.pictures_at
+        monkeypatch.setattr(videos, "pictures_at", self._pictures_at)
+
+    def _pictures_at(self, *args: Any) -> Iterator[PILImage.Image]:
+        self.threads.append(threading.current_thread().name)
+        assert self.gate.wait(20)
+        return self._real(*args)
+
+
+@pytest.fixture
+def decoder(monkeypatch: pytest.MonkeyPatch) -> Decoder:
+    return Decoder(monkeypatch)
+
+
+async def long_dropped(chat: Chat, decoder: Decoder) -> Video:
+    """A video whose frames have left memory; the model is loaded."""
+    await chat.ask("load the model")
+    opened = chat.service.open_video(CLIP)
+    chat.videos.clear()
+    decoder.threads.clear()
+    return opened
+
+
+async def test_the_thread_of_the_model_decodes_no_video(chat: Chat, decoder: Decoder) -> None:
+    opened = await long_dropped(chat, decoder)
+    assert text(await chat.ask(*opened.parts, "what?")).endswith("what? ")
+    (thread,) = decoder.threads
+    assert thread.startswith("decoder")
+
+
+async def test_others_get_their_answers_while_a_video_is_decoded(
+    chat: Chat, decoder: Decoder
+) -> None:
+    opened = await long_dropped(chat, decoder)
+    decoder.gate.clear()
+    task = asyncio.create_task(chat.ask(*opened.parts, "what?"))
+    await until(lambda: decoder.threads)
+    assert text(await asyncio.wait_for(chat.ask("hello"), 5)) == "You asked: hello "
+    assert not task.done()
+    decoder.gate.set()
+    assert text(await task).endswith("what? ")
+
+
+async def test_a_question_that_is_stopped_while_its_video_is_decoded_asks_no_model(
+    chat: Chat, decoder: Decoder
+) -> None:
+    opened = await long_dropped(chat, decoder)
+    computed = chat.computed
+    decoder.gate.clear()
+    pending = chat.service.lookup(chat.request(*opened.parts, "what?"))
+    assert isinstance(pending, Pending)
+    task = asyncio.create_task(collect(chat.service.run(pending)))
+    await until(lambda: decoder.threads)
+    pending.stop()
+    assert finish(await asyncio.wait_for(task, 5)).reason is FinishReason.CANCELLED
+    decoder.gate.set()
+    await chat.close()
+    assert chat.computed == computed
+
+
+async def test_a_question_that_is_stopped_while_others_are_decoded_has_nothing_decoded(
+    chat: Chat, decoder: Decoder
+) -> None:
+    *others, third = [
+        chat.service.open_video(data).parts for data in (CLIP, LONG, video(seconds_of_grey(3)))
+    ]
+    chat.videos.clear()
+    decoder.threads.clear()
+    decoder.gate.clear()
+    answers = [asyncio.create_task(chat.ask(*parts, "what?")) for parts in others]
+    await until(lambda: len(decoder.threads) == 2)  # all decoders are busy
+    pending = chat.service.lookup(chat.request(*third, "what?"))
+    assert isinstance(pending, Pending)
+    answers.append(asyncio.create_task(collect(chat.service.run(pending))))
+    await asyncio.sleep(0.1)
+    pending.stop()
+    decoder.gate.set()
+    reasons = [finish(events).reason for events in await asyncio.gather(*answers)]
+    assert reasons == [FinishReason.STOP, FinishReason.STOP, FinishReason.CANCELLED]
+    await chat.close()
+    assert len(decoder.threads) == 2
+
+
+async def test_a_video_that_is_gone_is_a_clear_error(
+    chat: Chat, decoder: Decoder, tmp_path: Path
+) -> None:
+    opened = await long_dropped(chat, decoder)
+    (tmp_path / "media" / "originals" / opened.id).unlink()
+    error = await error_of(chat.service.stream(chat.request(*opened.parts, "what?")))
+    assert isinstance(error, PictureGone)
+
+
+async def test_nothing_is_prepared_where_a_video_would_have_to_be_decoded(
+    chat: Chat, decoder: Decoder
+) -> None:
+    opened = await long_dropped(chat, decoder)
+    chat.service.prepare([Message("user", opened.parts)])
+    await chat.ask("after it")
+    assert (chat.engine.prepared, decoder.threads) == ([], [])
+    chat.service.prepare([Message("user", chat.service.open_video(LONG).parts)])
+    await until(lambda: chat.engine.prepared)

@@ -32,6 +32,7 @@ LIMITS: dict[str, Any] = {
     "max_pixels": 2**20,
     "max_s": 60.0,
 }
+FRAMES_BYTES = 4 * 64 * 48 * 3
 FOUR_SECONDS = video()
 LONG = video(seconds_of_grey(20))
 
@@ -41,7 +42,9 @@ class Rig:
         self.database = Database(directory / "meta")
         self.memo = VideoMemo(self.database)
         self.media = MediaStore(directory / "media", 2**22, 3600)
-        self.opener = VideoOpener(self.memo, self.media, VideoLimits(**LIMITS | limits))
+        self.opener = VideoOpener(
+            self.memo, self.media, VideoLimits(**LIMITS | limits), kept_bytes=2 * FRAMES_BYTES
+        )
 
     def restarted(self, directory: Path, **limits: Any) -> Rig:
         self.database.close()
@@ -215,6 +218,21 @@ def test_few_decoded_videos_are_kept_in_memory(rig: Rig, decoded: list[str]) -> 
     assert len(decoded) <= 8
 
 
+def test_frames_in_memory_are_read_while_another_part_of_the_file_is_decoded(rig: Rig) -> None:
+    opened = rig.opener.open(LONG, "a.mp4")
+    with rig.opener._locks[int(opened.id[:8], 16) % len(rig.opener._locks)]:
+        assert all(frame.at_hand() for frame in frames(opened))
+        assert_frames_are_what_was_hashed(opened)
+
+
+def test_a_frame_tells_whether_it_is_in_memory(rig: Rig) -> None:
+    opened = rig.opener.open(LONG, "a.mp4")
+    rig.opener.clear()
+    assert not any(frame.at_hand() for frame in frames(opened))
+    frames(opened)[2].load()
+    assert all(frame.at_hand() for frame in frames(opened))
+
+
 def test_many_threads_may_open_the_same_file_and_it_is_decoded_once(
     rig: Rig, decoded: list[str]
 ) -> None:
@@ -225,11 +243,13 @@ def test_many_threads_may_open_the_same_file_and_it_is_decoded_once(
 
 
 def test_frames_that_are_gone_are_said_to_be_gone(tmp_path: Path, rig: Rig) -> None:
-    opened = rig.restarted(tmp_path).opener.open(LONG, "a.mp4")
-    again = rig.restarted(tmp_path).opener.open(LONG, "a.mp4")
+    rig.opener.open(LONG, "a.mp4")
+    again = rig.restarted(tmp_path)
+    opened = again.opener.open(LONG, "a.mp4")
     (tmp_path / "media" / "originals" / opened.id).unlink()
     with pytest.raises(PictureGone, match="no longer kept"):
-        frames(again)[0].load()
+        frames(opened)[0].load()
+    again.database.close()
 
 
 def test_a_file_that_was_changed_behind_our_back_is_not_answered(tmp_path: Path, rig: Rig) -> None:

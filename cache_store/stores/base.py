@@ -31,11 +31,15 @@ class Store(Protocol):
     `clear` replace: copies elsewhere (another process's memory) that were made under another
     generation are not to be trusted, and a `put` that names another one comes too late.
 
-    Methods raise errors.StoreUnavailable (and `get` errors.CorruptEntry), nothing else.
+    Methods raise errors.StoreUnavailable (`get` and `peek` errors.CorruptEntry too), nothing else.
     """
 
     def get(self, name: str) -> Stored | None:
         """What is kept under the name, or None when it is absent or expired."""
+        ...
+
+    def peek(self, name: str) -> Stored | None:
+        """The same, where looking is no use of it that eviction should know of."""
         ...
 
     def put(self, name: str, stored: Stored, generation: int | None = None) -> bool:

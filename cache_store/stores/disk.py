@@ -47,6 +47,9 @@ class DiskStore:
         value, expires_at, label = found
         return Stored(value, expires_at, label.tags, label.cost_s)
 
+    def peek(self, name: str) -> Stored | None:
+        return self.get(name)  # which is no use: those are told by `touch`
+
     def put(self, name: str, stored: Stored, generation: int | None = None) -> bool:
         keep_s = stored.expires_at - time.time()
         if keep_s <= 0:

@@ -24,14 +24,14 @@ class MemoryStore:
 
     def get(self, name: str) -> Stored | None:
         with self._lock:
-            stored = self._kept.get(name)
-            if stored is None:
-                return None
-            if stored.expires_at <= self._now():
-                self._drop(name)
-                return None
-            self._kept.move_to_end(name)
+            stored = self._current(name)
+            if stored is not None:
+                self._kept.move_to_end(name)
             return stored
+
+    def peek(self, name: str) -> Stored | None:
+        with self._lock:
+            return self._current(name)
 
     def put(self, name: str, stored: Stored, generation: int | None = None) -> bool:
         with self._lock:
@@ -88,6 +88,13 @@ class MemoryStore:
 
     def close(self) -> None:
         self.clear()
+
+    def _current(self, name: str) -> Stored | None:
+        stored = self._kept.get(name)
+        if stored is not None and stored.expires_at <= self._now():
+            self._drop(name)
+            return None
+        return stored
 
     def _keep(self, name: str, stored: Stored) -> None:
         self._kept[name] = stored

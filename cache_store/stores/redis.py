@@ -82,6 +82,9 @@ class RedisStore:
         stored = unframe(name, data)
         return stored if stored.expires_at > time.time() else None
 
+    def peek(self, name: str) -> Stored | None:
+        return self.get(name)  # to the server each reading is a use
+
     def put(self, name: str, stored: Stored, generation: int | None = None) -> bool:
         keep_ms = int((stored.expires_at - time.time()) * 1000)
         if keep_ms <= 0:

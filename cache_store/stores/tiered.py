@@ -97,8 +97,8 @@ class TieredStore:
         return iter(())
 
     def read(self, name: str) -> Stored | None:
-        """A value with its tags, wherever it is; not promoted. For housekeeping."""
-        found = (self._try(t, self._read, s, name) for t, s in self._tiers.items())
+        """A value with its tags, wherever it is; not promoted, and not used. For housekeeping."""
+        found = (self._try(t, self._read, s, name, used=False) for t, s in self._tiers.items())
         return next((stored for stored in found if stored is not None), None)
 
     def size(self, tier: Tier) -> tuple[int, int]:
@@ -144,9 +144,9 @@ class TieredStore:
                 return False
             return self._try(Tier.L1, self._l1.put, name, stored) or False
 
-    def _read(self, store: Store, name: str) -> Stored | None:
+    def _read(self, store: Store, name: str, *, used: bool = True) -> Stored | None:
         try:
-            return store.get(name)
+            return store.get(name) if used else store.peek(name)
         except CorruptEntry as error:
             log.warning("%s: %s", name, error)
             self.faults += 1

@@ -52,15 +52,18 @@ class WriteBehind:
         self._thread.start()
 
     def get(self, name: str) -> Stored | None:
-        pending = self._pending.get(name)
-        if pending is not None:
-            outdated = pending.generation != self._inner.generation()
-            ended = pending.stored.expires_at <= time.time()
-            return None if outdated or ended else pending.stored
-        stored = self._inner.get(name)
+        stored = self.peek(name)
         if stored is not None:
             self.touch((name,))
         return stored
+
+    def peek(self, name: str) -> Stored | None:
+        pending = self._pending.get(name)
+        if pending is None:
+            return self._inner.peek(name)
+        outdated = pending.generation != self._inner.generation()
+        ended = pending.stored.expires_at <= time.time()
+        return None if outdated or ended else pending.stored
 
     def put(self, name: str, stored: Stored, generation: int | None = None) -> bool:
         now = self._inner.generation()

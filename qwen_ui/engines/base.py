@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-import threading
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from enum import IntEnum
 from functools import lru_cache
 from typing import Protocol
 
+from qwen_ui.engines.interrupt import StopSign
 from qwen_ui.errors import QwenUIError
-from qwen_ui.types import FinishReason, Message, SamplingParams, TextDelta, ThoughtDelta
+from qwen_ui.events import TextDelta, ThoughtDelta
+from qwen_ui.types import FinishReason, Message, SamplingParams
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +165,7 @@ class Job:
     request: GenerationRequest
     listener: Listener
     priority: Priority = Priority.ANSWER
-    stop: threading.Event = field(default_factory=threading.Event)
+    stop: StopSign = field(default_factory=StopSign)
 
     def cancel(self) -> None:
         self.stop.set()

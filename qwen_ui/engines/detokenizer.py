@@ -5,7 +5,7 @@ from __future__ import annotations
 from tokenizers import Tokenizer
 from tokenizers.decoders import DecodeStream
 
-from qwen_ui.types import TextDelta, ThoughtDelta
+from qwen_ui.events import TextDelta, ThoughtDelta
 
 
 class Detokenizer:

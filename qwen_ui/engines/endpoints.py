@@ -17,7 +17,7 @@ import httpx
 
 from qwen_ui.engines.remote_identity import ask_identity, authorization, may_answer_for
 from qwen_ui.engines.trouble import Retry, Trouble
-from qwen_ui.errors import RemoteChanged
+from qwen_ui.remote_errors import RemoteChanged
 
 log = logging.getLogger(__name__)
 

@@ -12,6 +12,19 @@ class Stopped(Exception):
     """Somebody stopped the job; what the forward was writing to is worth nothing."""
 
 
+class StopSign(threading.Event):
+    """Stops a job; with `after_picture` not before the picture that is being encoded is done.
+
+    To be chosen before `set`, and again after each `clear`.
+    """
+
+    after_picture = False
+
+    def clear(self) -> None:
+        super().clear()
+        self.after_picture = False
+
+
 @contextmanager
 def interruptible(model: Any, stop: threading.Event) -> Iterator[None]:
     """Inside, a forward of `model` raises Stopped before its next layer once `stop` is set."""
@@ -20,8 +33,13 @@ def interruptible(model: Any, stop: threading.Event) -> Iterator[None]:
         if stop.is_set():
             raise Stopped
 
-    layers = (*model.model.visual.blocks, *model.model.language_model.layers)
-    hooks = [layer.register_forward_pre_hook(look) for layer in layers]
+    def look_in_picture(*_: object) -> None:
+        if not (isinstance(stop, StopSign) and stop.after_picture):
+            look()
+
+    blocks, layers = model.model.visual.blocks, model.model.language_model.layers
+    hooks = [block.register_forward_pre_hook(look_in_picture) for block in blocks]
+    hooks += [layer.register_forward_pre_hook(look) for layer in layers]
     try:
         yield
     finally:

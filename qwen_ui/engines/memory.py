@@ -49,12 +49,16 @@ def in_the_way(
     spec: EngineSpec, loaded: Mapping[str, EngineSpec], keep: int, memory: Memory | None
 ) -> str | None:
     """Which of the models that are loaded must go first, if any must; `loaded` names the least
-    recently used one first."""
-    if len(loaded) >= keep:
-        return next(iter(loaded))
+    recently used one first. Those of other servers take no memory: none goes, and none makes
+    another go."""
+    ours = [name for name, other in loaded.items() if not other.remote]
+    if spec.remote:
+        return None
+    if len(ours) >= keep:
+        return ours[0]
     if memory is None or memory.holds(spec.weight_bytes):
         return None
-    return next((name for name, other in loaded.items() if other.device == spec.device), None)
+    return next((name for name in ours if loaded[name].device == spec.device), None)
 
 
 def weight_bytes(name: str, folder: Path, config: dict[str, Any], dtype: str, device: str) -> int:

@@ -14,7 +14,7 @@ import httpx
 
 from qwen_ui.engines.openai_wire import Reading
 from qwen_ui.engines.trouble import Retry, Trouble, failed, of_response, of_transport
-from qwen_ui.errors import RemoteCut, RemoteSlow
+from qwen_ui.remote_errors import RemoteCut, RemoteSlow
 
 CONNECT_S = 5.0
 

@@ -14,7 +14,7 @@ from qwen_ui.engines.base import Completion, EngineSpec, GenerationRequest, List
 from qwen_ui.engines.data_url import data_url
 from qwen_ui.engines.thoughts import Delta, Thoughts
 from qwen_ui.engines.trouble import Retry, Trouble, failed, of_status, told
-from qwen_ui.errors import RemoteCut, RemoteFiltered
+from qwen_ui.remote_errors import RemoteCut, RemoteFiltered
 from qwen_ui.types import FinishReason, Message
 
 WIRE = "chat-1"  # raised when the same request is sent otherwise: part of the engine's identity

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from qwen_ui.engines.base import Job, OnMove
+from qwen_ui.engines.base import GenerationRequest, Job, OnMove, Priority
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -24,3 +24,17 @@ class QueuedJob(Job):
 
     def cancel(self) -> None:
         self.leave(self)
+
+    def serves(self, asked: GenerationRequest) -> bool:
+        """It prepares, and every picture of it is one that `asked` needs and may share."""
+        mine = self.request
+        return (
+            self.priority is Priority.PREPARE
+            and mine.sharing == asked.sharing
+            and _pictures(mine) <= _pictures(asked)
+        )
+
+
+def _pictures(request: GenerationRequest) -> set[str]:
+    parts = (part for message in request.messages for part in message.parts)
+    return {part.digest for part in parts if not isinstance(part, str)}

@@ -12,7 +12,8 @@ from typing import Protocol
 from qwen_ui.engines.base import Engine, EngineSpec
 from qwen_ui.engines.memory import Memory, check_fits, in_the_way, look
 from qwen_ui.errors import EngineBusy, ModelFailed, QwenUIError, UnknownModel
-from qwen_ui.types import ModelInfo, ModelState, ModelStatus
+from qwen_ui.events import ModelStatus
+from qwen_ui.types import ModelInfo, ModelState
 
 log = logging.getLogger(__name__)
 

@@ -12,6 +12,8 @@ import asyncio
 import json
 import logging
 import os
+import tempfile
+import threading
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -20,7 +22,7 @@ from typing import Any
 import httpx
 
 from qwen_ui.engines.trouble import Retry, Trouble, failed, of_response, of_transport
-from qwen_ui.errors import RemoteSlow
+from qwen_ui.remote_errors import RemoteSlow
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +32,7 @@ UNTOLD = "untold"
 _FIELDS = ("owned_by", "root", "max_model_len")  # vLLM and SGLang; `created` is the time of asking
 _META = ("n_params", "size", "n_ctx_train", "n_vocab")  # llama.cpp
 _PATIENCE_S = 5.0
+_WRITING = threading.Lock()  # the models of a program share a file
 
 
 def authorization(key: str | None) -> dict[str, str]:
@@ -83,17 +86,28 @@ class Remembered:
         return known if isinstance(known, dict) else None
 
     def put(self, url: str, model: str, told: Told) -> None:
-        known = self._read()
-        if known.get(f"{url}#{model}") == told:
-            return
-        known[f"{url}#{model}"] = told
-        new = self._file.with_name(f"{self._file.name}.{os.getpid()}")
+        with _WRITING:
+            known = self._read()
+            if known.get(f"{url}#{model}") == told:
+                return
+            known[f"{url}#{model}"] = told
+            try:
+                self._write(json.dumps(known, indent=1))
+            except OSError as error:
+                log.warning("what %s is will not be remembered: %s", model, error)
+
+    def _write(self, text: str) -> None:
+        """As a whole or not at all, whoever else writes."""
+        folder = self._file.parent
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(dir=folder, prefix=f".{self._file.name}-")
         try:
-            self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            new.write_text(json.dumps(known, indent=1))
-            new.replace(self._file)
-        except OSError as error:
-            log.warning("what %s is will not be remembered: %s", model, error)
+            with os.fdopen(descriptor, "w") as file:
+                file.write(text)
+            Path(name).replace(self._file)
+        except OSError:
+            Path(name).unlink()
+            raise
 
     def _read(self) -> dict[str, Any]:
         try:

@@ -15,7 +15,8 @@ from qwen_ui.engines.base import (
 from qwen_ui.engines.local import LocalEngine
 from qwen_ui.engines.worker import Worker
 from qwen_ui.errors import QwenUIError
-from qwen_ui.types import FinishReason, TextDelta, ThoughtDelta
+from qwen_ui.events import TextDelta, ThoughtDelta
+from qwen_ui.types import FinishReason
 
 Script = Callable[[GenerationRequest], Sequence[str]]
 

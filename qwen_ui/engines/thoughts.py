@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qwen_ui.types import TextDelta, ThoughtDelta
+from qwen_ui.events import TextDelta, ThoughtDelta
 
 _OPEN, _CLOSE = "<think>", "</think>"
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import httpx
 
-from qwen_ui.errors import (
-    QwenUIError,
+from qwen_ui.errors import QwenUIError
+from qwen_ui.remote_errors import (
     RemoteBusy,
     RemoteContextTooLong,
     RemoteDown,

@@ -38,8 +38,9 @@ class Worker:
     leaves the queue at once, and its listener hears of it on the canceller's thread. Several
     models never share a worker.
 
-    An answer stops whatever runs that is none. What was prepared then goes back to its place and is
-    run again later, from the start, without a word to its listener; an audit has ended.
+    An answer stops whatever runs that is none; a picture that is being encoded for what it asks is
+    done first. What was prepared goes back to its place and is run again later, from the start,
+    without a word to its listener; an audit has ended.
     `on_out_of_memory` drops what can be computed again; the job is then run once more.
     """
 
@@ -82,7 +83,7 @@ class Worker:
             if self._closed:
                 raise EngineClosed
             self._check_room(priority, visitor)
-            dropped = self._make_way(priority, Priority.AUDIT)
+            dropped = self._make_way(priority, Priority.AUDIT, request=request)
             self._schedule.of(priority).add(job, visitor)
             self._tell_places()
             self._changed.notify()
@@ -117,10 +118,13 @@ class Worker:
         if full:
             raise EngineBusy(busy)
 
-    def _make_way(self, priority: Priority, *drop: Priority) -> list[QueuedJob]:
+    def _make_way(
+        self, priority: Priority, *drop: Priority, request: GenerationRequest | None = None
+    ) -> list[QueuedJob]:
         """Stop what runs if it is of less importance; the queued jobs that are to be dropped."""
         running = self._running
-        if running is not None and running.priority > priority:
+        if running is not None and running.priority > priority and not running.stop.is_set():
+            running.stop.after_picture = request is not None and running.serves(request)
             running.stop.set()  # `run` looks at it after each token
         return [job for kind in drop for job in self._schedule.of(kind).order()]
 
@@ -190,6 +194,7 @@ class Worker:
     def _leave(self, job: QueuedJob) -> None:
         with self._changed:
             job.cancelled = True
+            job.stop.after_picture = False
             job.stop.set()  # `run` looks at it
             queued = self._schedule.of(job.priority).remove(job)
             if queued:

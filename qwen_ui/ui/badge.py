@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from qwen_ui.types import RECORDED, CacheStatus, FinishReason, Match, Usage
+from qwen_ui.events import RECORDED, CacheStatus, Usage
+from qwen_ui.types import FinishReason, Match
 from qwen_ui.ui.conversation import Turn, TurnState
 from qwen_ui.ui.i18n import Texts
 from qwen_ui.ui.typed import as_typed

@@ -7,20 +7,16 @@ from enum import StrEnum
 from typing import assert_never
 
 from qwen_ui.errors import QwenUIError
-from qwen_ui.types import (
-    Attachment,
+from qwen_ui.events import (
     CacheStatus,
     ChatEvent,
     Finish,
-    FinishReason,
-    Message,
-    MissReason,
     ModelStatus,
-    Suggestion,
     TextDelta,
     ThoughtDelta,
     Usage,
 )
+from qwen_ui.types import Attachment, FinishReason, Message, MissReason, Suggestion
 
 
 class TurnState(StrEnum):

@@ -15,8 +15,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from qwen_ui.errors import QwenUIError
+from qwen_ui.events import ChatEvent, Usage
 from qwen_ui.runs import Pending
-from qwen_ui.types import ChatEvent, MissReason, Usage
+from qwen_ui.types import MissReason
 from qwen_ui.ui.conversation import Conversation, Turn
 
 

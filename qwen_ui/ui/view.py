@@ -12,7 +12,8 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
 
-from qwen_ui.types import Attachment, ModelStatus, Video
+from qwen_ui.events import ModelStatus
+from qwen_ui.types import Attachment, Video
 from qwen_ui.ui.badge import badge, duration
 from qwen_ui.ui.conversation import Conversation, Turn, TurnState
 from qwen_ui.ui.i18n import Texts

@@ -30,8 +30,8 @@ from typing import Any, cast
 from PIL import Image
 
 from cache_store.images import decode
+from qwen_ui.events import CacheStatus
 from qwen_ui.runs import Replay
-from qwen_ui.types import CacheStatus
 from qwen_ui.types import Image as Picture
 from tests.benchmarks import recipe
 from tests.benchmarks.photos import adobe_like_profile, photo, synthesised

@@ -31,8 +31,8 @@ from PIL import Image, ImageOps
 
 from cache_store.cache import open_cache
 from cache_store.types import Answer, CacheQuery, FinishReason, ImagePart, TextPart, Turn
+from qwen_ui.events import TextDelta
 from qwen_ui.runs import Replay
-from qwen_ui.types import TextDelta
 from tests.benchmarks import recipe, trace_model
 from tests.benchmarks.reporting import Goal, arguments, conclude, machine, table
 from tests.benchmarks.trace import (

@@ -22,14 +22,19 @@ class Repeater:
     def __init__(self) -> None:
         self.busy = threading.Event()
         self.answers: dict[str, Answer] = {}
+        self.read: list[str] = []
         self.repeated: list[str] = []
         self.sizes: dict[str, int] = {}
         self.gone = False
 
-    def hold(self, request: str) -> tuple[str, int]:
+    def bytes_of(self, request: str) -> int:
+        return self.sizes.get(request, 10)
+
+    def hold(self, request: str) -> str:
+        self.read.append(request)
         if self.gone:
             raise CannotRepeat("the picture is gone")
-        return f"{request} held", self.sizes.get(request, 10)
+        return f"{request} held"
 
     def repeat(self, request: str) -> Answer | None:
         self.repeated.append(request)
@@ -166,6 +171,7 @@ def test_the_queue_is_bounded_by_bytes(rig: Rig) -> None:
         rig.sample(name)
     rig.until(lambda stats: stats.unaudited == 1 and len(rig.auditor._held) == 2)
     assert {sample.request for sample in rig.auditor._held} == {"one held", "three held"}
+    assert rig.repeater.read == ["one", "three"]  # what has no room is not even read
     rig.repeater.busy.clear()
     rig.until(lambda stats: stats.audited == 2)
 
@@ -173,10 +179,10 @@ def test_the_queue_is_bounded_by_bytes(rig: Rig) -> None:
 def test_a_burst_of_samples_is_bounded_before_their_pixels_are_read(rig: Rig) -> None:
     waiting, go = threading.Event(), threading.Event()
 
-    def hold(request: str) -> tuple[str, int]:
+    def hold(request: str) -> str:
         waiting.set()
         assert go.wait(10)
-        return request, 0
+        return request
 
     rig.repeater.hold = hold  # type: ignore[method-assign]
     rig.repeater.busy.set()

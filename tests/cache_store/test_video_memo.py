@@ -28,11 +28,25 @@ def test_what_was_put_is_got_also_after_a_restart(tmp_path: Path) -> None:
     database.close()
 
 
+def test_nothing_is_committed_on_the_path_of_an_upload(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = Database(tmp_path / "meta")
+    memo = VideoMemo(database)
+    with monkeypatch.context() as context:
+        context.setattr(database, "write", lambda statements: pytest.fail("committed"))
+        memo.put("a", remembered(0))
+    assert memo.get("a") == remembered(0)
+    assert database.read("SELECT count(*) FROM videos") == [(0,)]
+    database.close()
+
+
 def test_a_second_word_takes_the_place_of_the_first() -> None:
     database = Database(None)
     memo = VideoMemo(database)
     memo.put("a", remembered(0))
     memo.put("a", remembered(0, 1))
+    database.write(())
     assert memo.get("a") == VideoMemo(database).get("a") == remembered(0, 1)
 
 

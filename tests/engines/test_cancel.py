@@ -8,15 +8,17 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
+from qwen_ui.engines.base import GenerationRequest, Sampling
 from qwen_ui.engines.kv import open_cache
 from qwen_ui.engines.transformers import TransformersEngine
-from qwen_ui.types import FinishReason
+from qwen_ui.types import FinishReason, Message
 from tests.engines.test_reuse import CONVERSATIONS, open_engine
-from tests.engines.tiny import ask, save_tiny, submit
+from tests.engines.tiny import Heard, ask, save_tiny, submit
 
 TOKENS = 40
 
@@ -114,6 +116,107 @@ def test_a_picture_that_is_being_encoded_is_stopped_between_layers(
     assert ran == [0]
     assert heard.completion.reason is FinishReason.CANCELLED
     assert engine._known.features.nbytes == 0
+
+
+class Encoding:
+    """The encoder, held before its second layer. `ran` has a number for each layer that ran."""
+
+    def __init__(self, engine: TransformersEngine) -> None:
+        self.ran: list[int] = []
+        self._begun, self._go = threading.Event(), threading.Event()
+        blocks = engine._machine.model.model.visual.blocks
+        self.depth = len(blocks)
+        self._hooks = [b.register_forward_hook(self._count(n)) for n, b in enumerate(blocks)]
+        self._hooks.append(blocks[1].register_forward_pre_hook(self._hold))
+
+    def _count(self, number: int) -> Callable[..., None]:
+        return lambda *_: self.ran.append(number)
+
+    def _hold(self, *_: object) -> None:
+        self._begun.set()
+        assert self._go.wait(20)
+
+    def begun(self) -> None:
+        assert self._begun.wait(20)
+
+    def go_on(self) -> None:
+        self._go.set()
+
+    def close(self) -> None:
+        self.go_on()
+        for hook in self._hooks:
+            hook.remove()
+
+
+@contextmanager
+def preparing(engine: TransformersEngine, *messages: Message) -> Iterator[Encoding]:
+    """An engine that encodes the first picture of these messages, and knows nothing yet."""
+    engine.forget()
+    encoding = Encoding(engine)
+    job = engine.prepare(messages)
+    encoding.begun()
+    yield encoding
+    job.cancel()
+    encoding.close()
+
+
+def test_a_picture_that_the_question_needs_is_encoded_once(engine: TransformersEngine) -> None:
+    alone = ask(engine, *CONVERSATIONS["another question"]).text
+    with preparing(engine, *CONVERSATIONS["one picture"]) as encoding:
+        _, heard = submit(engine, *CONVERSATIONS["another question"])
+        encoding.go_on()
+        heard.wait()
+        assert encoding.ran == list(range(encoding.depth))
+    assert heard.text == alone
+    assert (heard.completion.known_pictures, heard.completion.cached_tokens) == (1, 0)
+
+
+def test_no_more_than_that_picture_is_waited_for(engine: TransformersEngine) -> None:
+    with preparing(engine, *CONVERSATIONS["two pictures"]) as encoding:
+        _, heard = submit(engine, *CONVERSATIONS["two pictures"])
+        encoding.go_on()
+        heard.wait()
+    assert heard.completion.cached_tokens == 0  # the text model was left at once
+    assert heard.completion.known_pictures == 1
+
+
+@pytest.mark.parametrize("asked", ["another picture of the same size", "one picture", "text"])
+def test_a_question_waits_for_no_picture_that_it_does_not_need(
+    engine: TransformersEngine, asked: str
+) -> None:
+    with preparing(engine, *CONVERSATIONS["the other order"]) as encoding:
+        _, heard = submit(engine, *CONVERSATIONS[asked])
+        encoding.go_on()
+        heard.wait()
+        anew = [] if asked == "text" else list(range(encoding.depth))
+        assert encoding.ran == [0, *anew]
+
+
+def test_a_question_waits_for_no_picture_of_those_it_shares_nothing_with(
+    engine: TransformersEngine,
+) -> None:
+    heard = Heard()
+    with preparing(engine, *CONVERSATIONS["one picture"]) as encoding:
+        asked = GenerationRequest(CONVERSATIONS["one picture"], Sampling(), 1, sharing="others")
+        engine.submit(asked, heard)
+        encoding.go_on()
+        heard.wait()
+    assert encoding.ran == [0, *range(encoding.depth)]
+
+
+def test_what_is_given_up_is_stopped_in_the_midst_of_a_needed_picture(
+    engine: TransformersEngine,
+) -> None:
+    engine.forget()
+    encoding = Encoding(engine)
+    job = engine.prepare(CONVERSATIONS["one picture"])
+    encoding.begun()
+    _, heard = submit(engine, *CONVERSATIONS["one picture"])
+    job.cancel()
+    encoding.go_on()
+    heard.wait()
+    encoding.close()
+    assert encoding.ran == [0, *range(encoding.depth)]
 
 
 def test_an_idle_model_that_prepares_is_free_for_a_question(engine: TransformersEngine) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from qwen_ui.engines.detokenizer import Detokenizer
-from qwen_ui.types import TextDelta, ThoughtDelta
+from qwen_ui.events import TextDelta, ThoughtDelta
 from tests.engines.tiny import byte_tokenizer
 
 TOKENIZER = byte_tokenizer(thinking=False)

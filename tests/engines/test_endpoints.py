@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from qwen_ui import errors
+from qwen_ui import remote_errors
 from qwen_ui.engines import endpoints
 from qwen_ui.engines.openai import OpenAIEngine
 from qwen_ui.engines.openai_exchange import Patience
@@ -24,7 +24,7 @@ from tests.engines.openai_server import (
     says,
     says_then,
 )
-from tests.engines.test_openai import remote_spec
+from tests.engines.remote_engines import remote_spec
 from tests.engines.tiny import ask
 
 QUESTION = Message("user", ("what is this",))
@@ -82,14 +82,14 @@ def test_the_second_answers_where_the_first_fails_before_the_first_word(two: Two
 
 def test_a_question_that_one_refuses_is_not_shown_to_the_other(two: Two) -> None:
     two.first.script.append(refuses(400, {"detail": "bad"}))
-    assert isinstance(ask(two.engine, QUESTION).failure.error, errors.RemoteFailed)
+    assert isinstance(ask(two.engine, QUESTION).failure.error, remote_errors.RemoteFailed)
     assert two.second.asked == []
 
 
 def test_after_the_first_word_nobody_else_is_asked(two: Two) -> None:
     two.first.script.append(says_then(drops))
     heard = ask(two.engine, QUESTION)
-    assert isinstance(heard.failure.error, errors.RemoteCut)
+    assert isinstance(heard.failure.error, remote_errors.RemoteCut)
     assert two.second.asked == []
 
 
@@ -120,7 +120,7 @@ def test_when_all_are_gone_people_are_told_at_once(two: Two) -> None:
     for _ in range(2):
         began = time.monotonic()
         error = ask(two.engine, QUESTION).failure.error
-        assert isinstance(error, errors.RemoteDown)
+        assert isinstance(error, remote_errors.RemoteDown)
         assert time.monotonic() - began < 2
 
 
@@ -137,7 +137,10 @@ def test_a_server_with_another_build_may_not_answer_in_its_name(
     assert two.first.asked == []
     two.second.kill()
     failures = [ask(two.engine, QUESTION).failure.error for _ in range(2)]
-    assert [type(error) for error in failures] == [errors.RemoteDown, errors.RemoteChanged]
+    assert [type(error) for error in failures] == [
+        remote_errors.RemoteDown,
+        remote_errors.RemoteChanged,
+    ]
     two.first.on_models = lists(CARD)
     two.until("first")
 
@@ -148,11 +151,11 @@ def test_a_server_that_was_restarted_with_another_build_is_noticed(two: Two) -> 
     assert two.ask() == "first"
     port = two.first.server_address[1]
     two.first.kill()
-    assert isinstance(ask(two.engine, QUESTION).failure.error, errors.RemoteDown)
+    assert isinstance(ask(two.engine, QUESTION).failure.error, remote_errors.RemoteDown)
     two.first = OpenAIServer(port=port)
     two.first.on_models = lists(CARD | {"root": "/models/other"})
     deadline = time.monotonic() + 20
-    while not isinstance(ask(two.engine, QUESTION).failure.error, errors.RemoteChanged):
+    while not isinstance(ask(two.engine, QUESTION).failure.error, remote_errors.RemoteChanged):
         assert time.monotonic() < deadline
         time.sleep(0.02)
     assert two.first.asked == []

@@ -60,6 +60,16 @@ def test_only_a_model_on_the_same_device_is_in_the_way() -> None:
     assert in_the_way(spec("wanted", 8), loaded, 3, Memory(GB, 16 * GB)) is None
 
 
+def test_a_model_of_another_server_neither_goes_nor_makes_another_go() -> None:
+    remote = replace(spec("remote", 0), remote=True)
+    short = Memory(0, 16 * GB)
+    assert in_the_way(remote, {"ours": spec("ours", 8)}, 1, short) is None
+    assert in_the_way(spec("wanted", 8), {"remote": remote}, 1, short) is None
+    both = {"remote": remote, "ours": spec("ours", 8)}
+    assert in_the_way(spec("wanted", 8), both, 2, None) is None
+    assert in_the_way(spec("wanted", 8), both, 1, None) == "ours"
+
+
 def test_without_figures_only_the_number_of_models_counts() -> None:
     loaded = {"one": spec("one", 8)}
     assert in_the_way(spec("two", 8), loaded, 2, None) is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 from qwen_ui.engines.base import EngineSpec, Sampling
 from qwen_ui.engines.catalog import model_sources
 from qwen_ui.engines.remote import RemoteSource, read_keys, remote_source
+from qwen_ui.engines.remote_identity import Remembered
 from qwen_ui.errors import ModelFailed
 from qwen_ui.settings import Settings
 from qwen_ui.types import Message
@@ -180,6 +182,25 @@ def test_what_is_remembered_may_be_damaged(server: OpenAIServer, tmp_path: Path)
     for damage in ("{oops", "[]", json.dumps({f"{server.url}#{MODEL}": 7})):
         (tmp_path / "remote.json").write_text(damage)
         assert source(tmp_path, server.url).resolve().context_tokens == 4096
+
+
+def test_what_many_servers_tell_at_once_is_all_remembered(tmp_path: Path) -> None:
+    file = tmp_path / "remote" / "identities.json"
+    urls = [f"http://host-{number}/v1" for number in range(24)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda url: Remembered(file).put(url, MODEL, {"owned_by": url}), urls))
+    assert [Remembered(file).get(url, MODEL) for url in urls] == [{"owned_by": url} for url in urls]
+    assert list(file.parent.iterdir()) == [file]
+
+
+def test_what_cannot_be_remembered_leaves_nothing_behind(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "identities.json"
+    file.mkdir()  # in the way
+    Remembered(file).put("http://host/v1", MODEL, {"owned_by": "me"})
+    assert "will not be remembered" in caplog.text
+    assert list(tmp_path.iterdir()) == [file]
 
 
 def test_a_thinking_model_keeps_its_published_sampling(

@@ -12,7 +12,8 @@ import pytest
 from qwen_ui.engines.base import Completion, EngineEvent, GenerationRequest, Job, Sampling
 from qwen_ui.engines.retry import run_with_retry
 from qwen_ui.errors import GenerationFailed, OutOfMemory
-from qwen_ui.types import FinishReason, TextDelta
+from qwen_ui.events import TextDelta
+from qwen_ui.types import FinishReason
 
 DONE = Completion(FinishReason.STOP, 1, 3, 0.0, 0.0, 0.0)
 

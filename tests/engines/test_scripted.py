@@ -19,7 +19,8 @@ from qwen_ui.engines.base import (
 )
 from qwen_ui.engines.scripted import ScriptedEngine, scripted_spec
 from qwen_ui.errors import GenerationFailed, PictureGone
-from qwen_ui.types import FinishReason, Image, Message, TextDelta, ThoughtDelta
+from qwen_ui.events import TextDelta, ThoughtDelta
+from qwen_ui.types import FinishReason, Image, Message
 
 
 class Heard(list[EngineEvent]):

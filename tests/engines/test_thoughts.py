@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qwen_ui.engines.thoughts import Thoughts
-from qwen_ui.types import TextDelta, ThoughtDelta
+from qwen_ui.events import TextDelta, ThoughtDelta
 
 CASES = [
     # text, whether the prompt opened a thought, thought, answer

@@ -22,7 +22,8 @@ from qwen_ui.engines.loader import load_engine
 from qwen_ui.engines.sampler import Sampler
 from qwen_ui.engines.transformers import TransformersEngine, _memory_errors_told
 from qwen_ui.errors import ContextTooLong, GenerationFailed, OutOfMemory
-from qwen_ui.types import FinishReason, Image, Message, TextDelta
+from qwen_ui.events import TextDelta
+from qwen_ui.types import FinishReason, Image, Message
 from tests.engines.tiny import Heard, ask, picture, save_tiny, submit
 
 

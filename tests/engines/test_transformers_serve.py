@@ -15,13 +15,14 @@ import httpx
 import pytest
 import torch
 
-from qwen_ui import errors
+from qwen_ui import remote_errors
 from qwen_ui.demo_model import VARIANTS
 from qwen_ui.engines.base import Engine, Sampling
 from qwen_ui.engines.identity import Placement, resolve_spec
 from qwen_ui.engines.loader import load_engine
 from qwen_ui.engines.remote import RemoteSource, remote_source
-from qwen_ui.types import FinishReason, Image, Message, TextDelta
+from qwen_ui.events import TextDelta
+from qwen_ui.types import FinishReason, Image, Message
 from tests.engines.test_remote import settings
 from tests.engines.tiny import Heard, ask, picture, submit
 
@@ -131,7 +132,7 @@ def test_a_model_that_it_does_not_have_is_a_clear_error(foreign: Foreign, tmp_pa
     engine = found.load(found.resolve(), lambda fraction: None)
     error = ask(engine, question("hello")).failure.error
     engine.close()
-    assert isinstance(error, errors.RemoteFailed)
+    assert isinstance(error, remote_errors.RemoteFailed)
     assert "pinned" in str(error)
 
 
@@ -159,5 +160,5 @@ def test_killed_in_mid_answer(foreign: Foreign, engine: Engine) -> None:
         assert time.monotonic() < deadline
         time.sleep(0.002)
     foreign.end()
-    assert isinstance(killed.wait().failure.error, errors.RemoteCut)
-    assert isinstance(ask(engine, question("hello")).failure.error, errors.RemoteDown)
+    assert isinstance(killed.wait().failure.error, remote_errors.RemoteCut)
+    assert isinstance(ask(engine, question("hello")).failure.error, remote_errors.RemoteDown)

@@ -22,7 +22,8 @@ from qwen_ui.engines.base import (
     Job,
     Sampling,
 )
-from qwen_ui.types import Image, Message, TextDelta, ThoughtDelta
+from qwen_ui.events import TextDelta, ThoughtDelta
+from qwen_ui.types import Image, Message
 
 SPECIAL = (
     "<|endoftext|>",

@@ -7,15 +7,8 @@ from dataclasses import replace
 import pytest
 
 from qwen_ui.errors import OutOfMemory
-from qwen_ui.types import (
-    RECORDED,
-    CacheStatus,
-    FinishReason,
-    Match,
-    MissCause,
-    MissReason,
-    Usage,
-)
+from qwen_ui.events import RECORDED, CacheStatus, Usage
+from qwen_ui.types import FinishReason, Match, MissCause, MissReason
 from qwen_ui.ui.badge import badge, duration
 from qwen_ui.ui.conversation import Turn, TurnState
 from qwen_ui.ui.i18n import Texts, texts

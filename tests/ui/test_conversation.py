@@ -6,20 +6,16 @@ from pathlib import Path
 from PIL import Image as PILImage
 
 from qwen_ui.errors import GenerationFailed
-from qwen_ui.types import (
+from qwen_ui.events import (
     CacheStatus,
     ChatEvent,
     Finish,
-    FinishReason,
-    Image,
-    Message,
-    ModelState,
     ModelStatus,
-    Picture,
     TextDelta,
     ThoughtDelta,
     Usage,
 )
+from qwen_ui.types import FinishReason, Image, Message, ModelState, Picture
 from qwen_ui.ui.conversation import Conversation, Turn, TurnState
 
 USAGE = Usage(5, 3, 0.1, 1.0, 0.9)

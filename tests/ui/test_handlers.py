@@ -390,6 +390,26 @@ async def test_a_busy_model_says_how_many_wait(
     await asyncio.gather(first, reading)
 
 
+async def test_a_question_that_waited_too_long_stays_and_can_be_asked_again(tmp_path: Path) -> None:
+    chat = Chat(tmp_path, queue_timeout_s=0.1)
+    handlers = ChatHandlers(chat.service, chat.settings)
+    await held(chat)
+    other, page = Visitor(handlers, name="two"), Visitor(handlers)
+    other.send("before")
+    first = asyncio.create_task(other.read())
+    await until(lambda: chat.computed == 1)
+    await page.ask("hello")
+    assert page.shown[0] == "hello"
+    assert "Ask it again in a minute" in page.last
+    assert not page.busy
+    chat.engine.release()
+    await first
+    page.retry()
+    await page.read()
+    assert page.last.startswith("You asked: hello")
+    await chat.close()
+
+
 async def test_another_model_lets_the_running_answer_finish(chat: Chat, page: Visitor) -> None:
     await held(chat)
     page.send("hello")

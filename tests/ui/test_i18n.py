@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from qwen_ui import errors, video_errors
+from qwen_ui import errors, remote_errors, video_errors
 from qwen_ui.errors import QwenUIError
 from qwen_ui.types import ModelState
 from qwen_ui.ui import i18n
 from qwen_ui.ui.i18n import choose_language, languages, locale, texts
 
-MODULES = (errors.__name__, video_errors.__name__)
+MODULES = (errors.__name__, remote_errors.__name__, video_errors.__name__)
 CODE = Path(i18n.__file__).parent
 
 
@@ -41,21 +41,22 @@ EXAMPLES = [
     errors.NotCached(),
     errors.StoreFailed(),
     errors.EngineBusy(3),
+    errors.WaitedTooLong(300),
     errors.ModelFailed("m", "no weights"),
     errors.OutOfMemory(),
     errors.ShuttingDown(),
     errors.GenerationFailed("it broke"),
-    errors.RemoteContextTooLong(),
-    errors.RemoteTooBig(),
-    errors.RemoteFailed(reason="it broke"),
-    errors.RemoteDown(model="m"),
-    errors.RemoteBusy(),
-    errors.RemoteSlow(seconds=30),
-    errors.RemoteCut(),
-    errors.RemoteRefused(model="m"),
-    errors.RemoteLacksModel(model="m"),
-    errors.RemoteChanged(model="m"),
-    errors.RemoteFiltered(),
+    remote_errors.RemoteContextTooLong(),
+    remote_errors.RemoteTooBig(),
+    remote_errors.RemoteFailed(reason="it broke"),
+    remote_errors.RemoteDown(model="m"),
+    remote_errors.RemoteBusy(),
+    remote_errors.RemoteSlow(seconds=30),
+    remote_errors.RemoteCut(),
+    remote_errors.RemoteRefused(model="m"),
+    remote_errors.RemoteLacksModel(model="m"),
+    remote_errors.RemoteChanged(model="m"),
+    remote_errors.RemoteFiltered(),
     video_errors.VideoRefused("is not looked at.", "a.mp4"),
     video_errors.BadVideo("a.mp4"),
     video_errors.VideoWithoutFrames("a.mp4"),

@@ -8,14 +8,8 @@ from typing import Any
 import pytest
 
 from qwen_ui.errors import BadPicture, GenerationFailed
-from qwen_ui.types import (
-    MissCause,
-    MissReason,
-    ModelState,
-    ModelStatus,
-    TextDelta,
-    ThoughtDelta,
-)
+from qwen_ui.events import ModelStatus, TextDelta, ThoughtDelta
+from qwen_ui.types import MissCause, MissReason, ModelState
 from qwen_ui.ui.conversation import Conversation, Turn
 from qwen_ui.ui.i18n import Texts, texts
 from qwen_ui.ui.typed import as_typed

@@ -24,6 +24,9 @@ class BreakableStore:
     def get(self, name: str) -> Stored | None:
         return self._try(lambda: self._inner.get(name))
 
+    def peek(self, name: str) -> Stored | None:
+        return self._try(lambda: self._inner.peek(name))
+
     def put(self, name: str, stored: Stored, generation: int | None = None) -> bool:
         return self._try(lambda: self._inner.put(name, stored, generation))
 

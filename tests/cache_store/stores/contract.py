@@ -57,6 +57,14 @@ class StoreContract(ABC):
         assert found.value == b"value"
         assert found.expires_at == pytest.approx(kept.expires_at, abs=0.05)
 
+    def test_a_look_finds_what_a_reading_finds(self, store: Store) -> None:
+        store.put("name", lasting(b"value", 100, "tag"))
+        store.put("short", lasting(b"value", 0.2))
+        assert store.peek("name") == store.get("name") is not None
+        assert store.peek("absent") is None
+        time.sleep(0.25)
+        assert store.peek("short") is None
+
     def test_an_absent_name_is_none(self, store: Store) -> None:
         assert store.get("name") is None
         store.delete("name")

@@ -25,6 +25,15 @@ def test_the_least_recently_used_goes_first() -> None:
     assert [name for name in "abcd" if store.get(name)] == ["a", "c", "d"]
 
 
+def test_to_be_looked_at_is_no_use() -> None:
+    store = MemoryStore(20)
+    for name in "ab":
+        store.put(name, Stored(b"x" * 10, END))
+    assert store.peek("a")
+    store.put("c", Stored(b"x" * 10, END))
+    assert [name for name in "abc" if store.peek(name)] == ["b", "c"]
+
+
 def test_the_budget_is_bytes_and_never_exceeded() -> None:
     store = MemoryStore(1000)
     for number in range(500):

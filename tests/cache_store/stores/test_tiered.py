@@ -96,6 +96,15 @@ def test_reading_for_housekeeping_promotes_nothing() -> None:
     assert l1.size() == (0, 0)
 
 
+def test_reading_for_housekeeping_is_no_use() -> None:
+    store = TieredStore(MemoryStore(2 * len(KEPT.value)), None)
+    for name in ("one", "two"):
+        store.put(name, KEPT)
+    store.read("one")
+    store.put("three", KEPT)
+    assert list(store.names()) == ["two", "three"]
+
+
 def test_a_broken_tier_is_skipped_counted_reported_once_and_comes_back(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

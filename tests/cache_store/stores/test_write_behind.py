@@ -212,6 +212,17 @@ def test_reads_are_passed_on_in_batches_and_each_name_once() -> None:
     assert inner.touched == [["a", "b", "c"]]
 
 
+def test_to_be_looked_at_is_passed_on_to_nobody() -> None:
+    inner = CountingStore()
+    store = WriteBehind(inner)
+    store.put("name", lasting(b"x"))
+    assert store.peek("name")
+    assert store.flush(10)
+    assert store.peek("name")
+    store.close()
+    assert inner.touched == []
+
+
 def test_the_writer_sweeps_and_passes_on_touches_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     inner, swept = CountingStore(), threading.Event()
     monkeypatch.setattr(inner, "sweep", swept.set)
