@@ -170,6 +170,7 @@ class ResponseCache:
         when a tier could not be reached.
         """
         self._similar.clear()  # what is still kept is read again
+        self._shelf.forget()
         return self._store.forget(tag)
 
     def forget_older(self, than_s: float) -> int:
@@ -209,6 +210,7 @@ class ResponseCache:
         """Forget every answer; statistics stay. Raises StoreUnavailable as `forget` does."""
         self._store.clear()
         self._similar.clear()
+        self._shelf.forget()
 
     def stats(self) -> CacheStats:
         """Counters over all processes and restarts, and what is kept now."""
