@@ -227,7 +227,12 @@ def test_the_database_is_asked_for_its_generation_only_when_something_was_forgot
 ) -> None:
     asked: list[object] = []
     ask = Rows.generation
-    monkeypatch.setattr(Rows, "generation", lambda rows: asked.append(rows) or ask(rows))
+
+    def counted(rows: Rows) -> int:
+        asked.append(rows)
+        return ask(rows)
+
+    monkeypatch.setattr(Rows, "generation", counted)
     monkeypatch.setattr(disk, "_BELIEVED_S", 60.0)
     store, other = DiskStore(tmp_path, BUDGET), DiskStore(tmp_path, BUDGET)
     before = store.generation()
