@@ -323,6 +323,33 @@ def test_nothing_of_what_was_forgotten_stays_decoded(rig: Rig, other_process: bo
     assert decoded().currsize == 0
 
 
+# --- the second look ---------------------------------------------------------------------------
+
+
+def test_the_second_look_finds_what_was_stored_after_the_first(rig: Rig) -> None:
+    missed = rig.cache.lookup(QUERY)
+    assert isinstance(missed, Miss)
+    assert rig.cache.look_again(QUERY, missed) is None
+    rig.cache.store(QUERY, answer())
+    found = rig.cache.look_again(QUERY, missed)
+    assert found is not None
+    assert found.entry.answer == answer()
+
+
+def test_the_second_look_right_after_the_first_costs_nothing_unless_something_was_stored(
+    rig: Rig,
+) -> None:
+    missed = rig.cache.lookup(QUERY)
+    assert isinstance(missed, Miss)
+    calls = rig.l2.calls
+    assert rig.cache.look_again(QUERY, missed) is None
+    assert rig.l2.calls == calls
+    rig.cache.store(asked(ImagePart(DOG), "What is this?"), answer())
+    calls = rig.l2.calls
+    assert rig.cache.look_again(QUERY, missed) is None
+    assert rig.l2.calls > calls
+
+
 # --- counts ------------------------------------------------------------------------------------
 
 
