@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
-from cache_store import looks
 from cache_store.looks import Looks
 
 
@@ -12,7 +13,7 @@ def test_a_look_is_repeated_when_something_was_stored_since_or_it_is_not_from_ju
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     now = [100.0]
-    monkeypatch.setattr(looks.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
     kept = Looks()
     look = kept.look()
     assert not kept.worth_repeating(look)
