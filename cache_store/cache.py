@@ -84,11 +84,9 @@ class ResponseCache:
         self._stats.took("lookup", took)
         if isinstance(found, str):
             self._stats.add(misses=1)
-            now = self._now()
-            if found == "absent" and self._similar.expired(key.scope, query, now):
-                found = "expired"
-            similar = self._similar.suggest(key.scope, query, now)
-            return Miss(key, took, found, self._store.generation(), similar, look)
+            near = self._similar.near(key.scope, query, self._now())
+            why = "expired" if found == "absent" and near.expired else found
+            return Miss(key, took, why, self._store.generation(), near.similar, look)
         self._count_hit(found, took)
         return self._hit(key, found, took)
 

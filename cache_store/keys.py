@@ -36,7 +36,7 @@ def make_key(query: CacheQuery) -> tuple[CacheKey, bytes]:
         scope=hashlib.sha256(scope).hexdigest(),
         question=hashlib.sha256(question).hexdigest(),
     )
-    return key, _BEGINNING + scope + question
+    return key, encode([VERSION]) + scope + question
 
 
 def encode(value: Encodable) -> bytes:
@@ -99,7 +99,6 @@ def _bytes(text: str) -> bytes:
 
 # --- a query, spelled: as `encode` spells lists of its fields ------------------------------------
 
-_BEGINNING = encode([VERSION])
 _SOME_TEXT = _list([_text("text")])
 _TEXT, _IMAGE, _MARK = (f"l2:{_text(kind)}" for kind in ("text", "image", "mark"))
 
@@ -109,7 +108,7 @@ def _scope(query: CacheQuery) -> str:
     *history, last = query.turns
     shape = [_SOME_TEXT if isinstance(p, TextPart) else _part(p) for p in last.parts]
     return (
-        f"l7:{_model(query.namespace, query.model, query.fingerprint)}"
+        f"l7:{_model(VERSION, query.namespace, query.model, query.fingerprint)}"
         f"{_sampling(dict(query.sampling))}"
         f"{_list([_turn(turn) for turn in history])}{_list([_text(last.role), _list(shape)])}"
     )
@@ -120,9 +119,9 @@ def _question(query: CacheQuery) -> str:
 
 
 @lru_cache(maxsize=_REMEMBERED)
-def _model(namespace: str, model: str, fingerprint: str) -> str:
-    """What most queries of a server share."""
-    return "".join(map(_text, (VERSION, namespace, model, fingerprint)))
+def _model(*fields: str) -> str:
+    """What most queries of a server share: version, namespace, model, fingerprint."""
+    return "".join(map(_text, fields))
 
 
 _sampled: dict[str, str] = {}
