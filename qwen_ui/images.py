@@ -68,17 +68,9 @@ class ImageOpener:
         return Picture(id, name, image, thumbnail, known.frames)
 
     def _decode(self, id: str, data: bytes) -> tuple[Remembered, Path]:
-        """Keep a file, remember its pixels, and have their thumbnail, which other bytes may have
-        made already."""
-        kept = self._media.put_meanwhile(id, data)
-        try:
-            pixels = canonical.decode(data, self._max_pixels)
-        except InvalidPicture:
-            if kept.result():
-                self._media.drop(id)
-            raise
+        """Remember the pixels of a file, and have their thumbnail; other bytes may have made it."""
+        pixels = canonical.decode(data, self._max_pixels)
         known = _remembered(pixels)
-        kept.result()
         self._memo.put(id, known)
         thumbnail = self._media.thumbnail(known.digest)
         return known, thumbnail or self._media.make_thumbnail(known.digest, pixels)

@@ -6,7 +6,6 @@ Gradio removes uploads when it likes; a conversation needs its pictures until it
 from __future__ import annotations
 
 import io
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from PIL import Image as PILImage
@@ -27,23 +26,11 @@ class MediaStore:
         self.thumbnails = directory / "thumbnails"
         self._originals = BoundedFolder(directory / "originals", max_bytes, ttl_s)
         self._small = BoundedFolder(self.thumbnails, max_bytes // _THUMBNAILS_SHARE, ttl_s)
-        self._writers = ThreadPoolExecutor(2, thread_name_prefix="media")
 
-    def put(self, id: str, data: bytes) -> bool:
-        """Keep an original; whether it was new. Raises OSError when it cannot be written."""
-        if self._originals.find(id) is not None:
-            return False
-        self._originals.put(id, data)
-        return True
-
-    def put_meanwhile(self, id: str, data: bytes) -> Future[bool]:
-        """The same on a thread of its own, for who decodes meanwhile: that leaves the interpreter
-        to others (hashing does not: it comes back for it too often)."""
-        return self._writers.submit(self.put, id, data)
-
-    def drop(self, id: str) -> None:
-        """Keep an original no longer."""
-        self._originals.remove(id)
+    def put(self, id: str, data: bytes) -> None:
+        """Keep an original. Raises OSError when it cannot be written."""
+        if self._originals.find(id) is None:
+            self._originals.put(id, data)
 
     def get(self, id: str) -> bytes | None:
         """The original, or None when it is no longer kept."""

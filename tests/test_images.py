@@ -12,7 +12,6 @@ from PIL import Image as PILImage
 
 from cache_store import images as canonical
 from cache_store.database import Database
-from cache_store.errors import InvalidPicture
 from cache_store.memo import DigestMemo, Remembered
 from qwen_ui.errors import (
     BadPicture,
@@ -142,22 +141,6 @@ def test_what_cannot_be_read_is_refused_and_not_kept(rig: Rig, data: bytes, tmp_
     with pytest.raises(BadPicture, match=r"notes\.txt"):
         rig.opener.open(data, "notes.txt")
     assert [path for path in (tmp_path / "media").rglob("*") if path.is_file()] == []
-
-
-def test_a_picture_that_was_kept_stays_though_it_cannot_be_decoded_once_more(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    data = saved(photo())
-    picture = rig.opener.open(data, "a")
-    picture.thumbnail.unlink()
-
-    def short_of_memory(*_: object) -> None:
-        raise InvalidPicture("MemoryError")
-
-    monkeypatch.setattr(canonical, "decode", short_of_memory)
-    with pytest.raises(BadPicture):
-        rig.opener.open(data, "a")
-    assert rig.media.get(picture.id) == data
 
 
 def test_a_picture_that_cannot_be_kept_is_a_clear_error(

@@ -31,30 +31,6 @@ def test_an_original_is_written_once(tmp_path: Path) -> None:
     assert (tmp_path / "originals" / "a").stat().st_ino == written
 
 
-def test_an_original_that_is_written_meanwhile_says_whether_it_was_new(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    media = MediaStore(tmp_path, 1000, 60)
-    assert media.put_meanwhile("a", b"12345").result(10)
-    assert media.get("a") == b"12345"
-    assert not media.put_meanwhile("a", b"12345").result(10)
-
-    def fail(*_: object) -> None:
-        raise OSError("broken")
-
-    monkeypatch.setattr(Path, "write_bytes", fail)
-    with pytest.raises(OSError, match="broken"):
-        media.put_meanwhile("b", b"12345").result(10)
-
-
-def test_a_dropped_original_is_gone_and_an_absent_one_is_no_error(tmp_path: Path) -> None:
-    media = MediaStore(tmp_path, 1000, 60)
-    media.put("a", b"12345")
-    for _ in range(2):
-        media.drop("a")
-        assert media.get("a") is None
-
-
 def test_originals_and_thumbnails_have_budgets_of_their_own(tmp_path: Path) -> None:
     media = MediaStore(tmp_path, 8000, 60)
     for seed in range(4):
