@@ -18,6 +18,7 @@ from cache_store.errors import CorruptEntry, StoreUnavailable
 from cache_store.explain import Explanation, explain
 from cache_store.housekeeping import Stale, count_stale, forget_older
 from cache_store.keys import make_key
+from cache_store.looks import Looks
 from cache_store.material import query_of
 from cache_store.memo import DigestMemo
 from cache_store.shelf import Found, Shelf, is_current, is_finished, serves
@@ -65,6 +66,7 @@ class ResponseCache:
         self._stats = StatsRecorder(database, now)
         self._shelf = Shelf(store, self._stats, now)
         self._similar = SimilarQuestions(store)
+        self._looks = Looks()
         self.memo = DigestMemo(database)
         self.videos = VideoMemo(database)
 
@@ -73,7 +75,7 @@ class ResponseCache:
 
         `Match.EXACT` leaves out what was given to an equivalent question.
         """
-        began = time.perf_counter()
+        began, look = time.perf_counter(), self._looks.look()
         key, material = make_key(query)
         found = self._shelf.find(query, key, material)
         if isinstance(found, Found) and found.match not in (Match.EXACT, match):
@@ -82,19 +84,19 @@ class ResponseCache:
         self._stats.took("lookup", took)
         if isinstance(found, str):
             self._stats.add(misses=1)
-            now = self._now()
-            if found == "absent" and self._similar.expired(key.scope, query, now):
-                found = "expired"
-            similar = self._similar.suggest(key.scope, query, now)
-            return Miss(key, took, found, self._store.generation(), similar)
+            near = self._similar.near(key.scope, query, self._now())
+            why = "expired" if found == "absent" and near.expired else found
+            return Miss(key, took, why, self._store.generation(), near.similar, look)
         self._count_hit(found, took)
         return self._hit(key, found, took)
 
-    def look_again(self, query: CacheQuery) -> Hit | None:
-        """The second look, right before computing: the exact answer, if it came meanwhile.
+    def look_again(self, query: CacheQuery, miss: Miss) -> Hit | None:
+        """The second look, right before computing: the exact answer, if it came after `miss`.
 
         Not counted: `lookup` has counted the miss.
         """
+        if not self._looks.worth_repeating(miss.look):
+            return None
         began = time.perf_counter()
         found = self._shelf.exactly(query)
         if found is None:
@@ -170,6 +172,7 @@ class ResponseCache:
         when a tier could not be reached.
         """
         self._similar.clear()  # what is still kept is read again
+        self._shelf.forget()
         return self._store.forget(tag)
 
     def forget_older(self, than_s: float) -> int:
@@ -209,6 +212,7 @@ class ResponseCache:
         """Forget every answer; statistics stay. Raises StoreUnavailable as `forget` does."""
         self._store.clear()
         self._similar.clear()
+        self._shelf.forget()
 
     def stats(self) -> CacheStats:
         """Counters over all processes and restarts, and what is kept now."""
@@ -241,6 +245,7 @@ class ResponseCache:
         kept = self._store.put(name, stored, generation)
         self._stats.took("write", time.perf_counter() - began)
         if kept:
+            self._looks.stored()
             self._similar.add(key.scope, name, query, entry)
         return kept
 

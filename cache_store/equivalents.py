@@ -11,31 +11,32 @@ letter.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 from cache_store.keys import encode
 from cache_store.questions import FOLD_VERSION, fold
 from cache_store.types import CacheKey, CacheQuery, TextPart
 
 
-@dataclass(frozen=True, slots=True)
-class Wordings:
+class Wordings(NamedTuple):
     """All the wordings of one question in one scope.
 
-    `name` is what they share in a store, `folded` the text that they fold to, `scope` the beginning
-    of their material.
+    `name` is what they share in a store, `folded` the text that they fold to; `asked` and
+    `material` are the one at hand.
     """
 
     name: str
     folded: str
-    scope: bytes
+    asked: str
+    material: bytes
 
     def question(self, material: bytes) -> str | None:
         """The question of a stored entry, if it is one of these wordings."""
-        if not material.startswith(self.scope):
+        scope = self.material.removesuffix(encode([self.asked]))
+        if not material.startswith(scope):
             return None
-        text = _only_text(material[len(self.scope) :])
+        text = _only_text(material[len(scope) :])
         return text if text is not None and _folded(text) == self.folded else None
 
 
@@ -45,14 +46,18 @@ def wordings(query: CacheQuery, key: CacheKey, material: bytes) -> Wordings | No
     if len(texts) != 1:
         return None
     folded = _folded(texts[0])
-    digest = hashlib.sha256(encode([FOLD_VERSION, folded])).hexdigest()
-    name = f"{key.prefix}:{key.scope[:32]}:~{digest[:32]}"
-    return Wordings(name, folded, material.removesuffix(encode(texts)))
+    name = f"{key.prefix}:{key.scope[:32]}:~{_digest(FOLD_VERSION, folded)[:32]}"
+    return Wordings(name, folded, texts[0], material)
 
 
 @lru_cache(maxsize=1024)  # questions that repeat are what the cache is for
 def _folded(text: str) -> str:
     return fold(text)
+
+
+@lru_cache(maxsize=1024)
+def _digest(version: str, folded: str) -> str:
+    return hashlib.sha256(encode([version, folded])).hexdigest()
 
 
 def _only_text(question: bytes) -> str | None:

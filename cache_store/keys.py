@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
-from typing import assert_never
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any
 
 from cache_store.types import (
     CacheKey,
     CacheQuery,
     ImagePart,
-    MarkPart,
     Part,
     Scalar,
     TextPart,
@@ -23,13 +23,14 @@ from cache_store.types import (
 )
 
 VERSION = "qwen3vl-key-1"
+_REMEMBERED = 256  # of each kind of field that most queries of a server share
 
 Encodable = Scalar | Sequence["Encodable"] | Mapping[str, "Encodable"]  # sequences: list, tuple
 
 
 def make_key(query: CacheQuery) -> tuple[CacheKey, bytes]:
     """The key of a query, and the material it was made from (compared before serving)."""
-    scope, question = _scope_material(query), _question_material(query)
+    scope, question = _bytes(_scope(query)), _bytes(_question(query))
     key = CacheKey(
         prefix=_prefix(query),
         scope=hashlib.sha256(scope).hexdigest(),
@@ -39,70 +40,121 @@ def make_key(query: CacheQuery) -> tuple[CacheKey, bytes]:
 
 
 def encode(value: Encodable) -> bytes:
-    """An injective encoding: type letter, length or count, payload."""
-    match value:
-        case str():  # first, since most of what is encoded is text
-            payload = value.encode("utf-8", "surrogatepass")
-            return b"s%d:%s" % (len(payload), payload)
-        case list() | tuple():  # asking for a Sequence costs ten times as much
-            return b"l%d:" % len(value) + b"".join([encode(item) for item in value])
-        case None:
-            return b"n0:"
-        case bool():
-            return b"b1:1" if value else b"b1:0"
-        case int():
-            return _field(b"i", str(value).encode())
-        case float():
-            return _field(b"f", value.hex().encode())
-        case Mapping():
-            items = [encode(part) for name in sorted(value) for part in (name, value[name])]
-            return b"m%d:" % len(value) + b"".join(items)
+    """An injective encoding: type letter, length or count, payload. Lengths count bytes."""
+    return _bytes(_spelled(value))
+
+
+# --- values, spelled: many small texts and one `encode` are faster than many small bytes ---------
+
+
+def _spelled(value: Encodable) -> str:
+    spell = _BY_TYPE.get(type(value)) or _by_kind(value)
+    return spell(value)
+
+
+def _text(text: str) -> str:
+    size = len(text) if text.isascii() else len(_bytes(text))
+    return f"s{size}:" + text  # not in the braces: an enum would spell its name there
+
+
+def _list(items: list[str]) -> str:
+    return f"l{len(items)}:" + "".join(items)
+
+
+def _mapping(items: Mapping[str, Encodable]) -> str:
+    named = [_text(name) + _spelled(items[name]) for name in sorted(items)]
+    return f"m{len(named)}:" + "".join(named)
+
+
+def _number(number: float) -> str:
+    """Of an int or a float, which differ also where they are equal."""
+    kind, payload = ("f", number.hex()) if isinstance(number, float) else ("i", str(number))
+    return f"{kind}{len(payload)}:{payload}"
+
+
+_BY_TYPE: dict[type, Callable[[Any], str]] = {  # a `match` takes three times as long
+    str: _text,
+    float: _number,
+    bool: lambda value: "b1:1" if value else "b1:0",
+    int: _number,
+    type(None): lambda _: "n0:",
+    list: lambda items: _list([_spelled(item) for item in items]),
+    tuple: lambda items: _list([_spelled(item) for item in items]),
+    dict: _mapping,
+    Mapping: _mapping,
+}
+
+
+def _by_kind(value: object) -> Callable[[Any], str]:
+    """For subclasses."""
+    for kind, spell in _BY_TYPE.items():  # bool is before int
+        if isinstance(value, kind):
+            return spell
     raise TypeError(f"{type(value).__name__} has no place in a key")
 
 
-def _field(kind: bytes, payload: bytes) -> bytes:
-    return b"%s%d:%s" % (kind, len(payload), payload)
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
 
 
-def _scope_material(query: CacheQuery) -> bytes:
+# --- a query, spelled: as `encode` spells lists of its fields ------------------------------------
+
+_SOME_TEXT = _list([_text("text")])
+_TEXT, _IMAGE, _MARK = (f"l2:{_text(kind)}" for kind in ("text", "image", "mark"))
+
+
+def _scope(query: CacheQuery) -> str:
     """All but the texts of the last turn; its pictures, marks and their order are here."""
     *history, last = query.turns
-    shape = [["text"] if isinstance(p, TextPart) else _part(p) for p in last.parts]
-    return encode(
-        [
-            VERSION,
-            query.namespace,
-            query.model,
-            query.fingerprint,
-            dict(query.sampling),
-            [_turn(turn) for turn in history],
-            [last.role, shape],
-        ]
+    shape = [_SOME_TEXT if isinstance(p, TextPart) else _part(p) for p in last.parts]
+    return (
+        f"l7:{_model(VERSION, query.namespace, query.model, query.fingerprint)}"
+        f"{_sampling(dict(query.sampling))}"
+        f"{_list([_turn(turn) for turn in history])}{_list([_text(last.role), _list(shape)])}"
     )
 
 
-def _question_material(query: CacheQuery) -> bytes:
-    return encode([part.text for part in query.turns[-1].parts if isinstance(part, TextPart)])
+def _question(query: CacheQuery) -> str:
+    return _list([_text(part.text) for part in query.turns[-1].parts if isinstance(part, TextPart)])
 
 
-def _turn(turn: Turn) -> Encodable:
-    return [turn.role, [_part(part) for part in turn.parts]]
+@lru_cache(maxsize=_REMEMBERED)
+def _model(*fields: str) -> str:
+    """What most queries of a server share: version, namespace, model, fingerprint."""
+    return "".join(map(_text, fields))
 
 
-def _part(part: Part) -> list[Encodable]:
-    match part:
-        case TextPart(text):
-            return ["text", text]
-        case ImagePart(digest):
-            return ["image", digest]
-        case MarkPart(text):
-            return ["mark", text]
-        case _:
-            assert_never(part)
+_sampled: dict[str, str] = {}
+
+
+def _sampling(parameters: dict[str, Scalar]) -> str:
+    """Spelled once for all who ask alike. By `repr`, which tells 1 from 1.0, True and 0.0 from -0.0
+    as `==` does not."""
+    written = repr(parameters)
+    spelled = _sampled.get(written)
+    if spelled is None:
+        if len(_sampled) >= _REMEMBERED:
+            _sampled.clear()
+        spelled = _sampled[written] = _mapping(parameters)
+    return spelled
+
+
+def _turn(turn: Turn) -> str:
+    return _list([_text(turn.role), _list([_part(part) for part in turn.parts])])
+
+
+def _part(part: Part) -> str:
+    if isinstance(part, ImagePart):  # a `match` takes four times as long
+        return _IMAGE + _text(part.digest)
+    return (_TEXT if isinstance(part, TextPart) else _MARK) + _text(part.text)
 
 
 def _prefix(query: CacheQuery) -> str:
     """`qwen3vl:{model}:{last picture}`, for people who read a listing of keys."""
-    model = re.sub(r"[^A-Za-z0-9._-]+", "-", query.model)[-64:]
     pictures = [p.digest for turn in query.turns for p in turn.parts if isinstance(p, ImagePart)]
-    return f"qwen3vl:{model}:{pictures[-1][:12] if pictures else 'text'}"
+    return f"qwen3vl:{_readable(query.model)}:{pictures[-1][:12] if pictures else 'text'}"
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _readable(model: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", model)[-64:]

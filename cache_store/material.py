@@ -19,11 +19,12 @@ def query_of(entry: CacheEntry) -> CacheQuery:
     """The query that an entry answers. Raises CorruptEntry, also for another key version."""
     try:
         query = _query(entry)
+        material = make_key(query)[1]
     except CorruptEntry:
         raise
-    except (ValueError, TypeError, LookupError, StopIteration) as error:
+    except (ValueError, TypeError, AttributeError, LookupError, StopIteration) as error:
         raise CorruptEntry(f"key material: {error}") from error
-    if make_key(query)[1] != entry.material:  # whatever was read, it is what was asked
+    if material != entry.material:  # whatever was read, it is what was asked
         raise CorruptEntry("key material does not read back")
     return query
 

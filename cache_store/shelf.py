@@ -17,7 +17,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import NamedTuple
 
 from cache_store import codec
 from cache_store.equivalents import Wordings, wordings
@@ -37,11 +38,12 @@ from cache_store.types import (
 
 log = logging.getLogger(__name__)
 
+_DECODED = 1000  # entries that stay decoded and checked: that costs a hit as much as all the rest
+_SHORT = 8192  # bytes of a stored value; longer ones are decoded each time
 _CLOCK_SLACK_S = 60.0  # how far the clocks of machines that share a store may differ
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     """An entry under a name, and how it fits what was asked."""
 
     entry: CacheEntry
@@ -58,15 +60,18 @@ class Shelf:
         self._store = store
         self._stats = stats
         self._now = now
+        # remembered by the stored bytes: other bytes under a name are checked like all new ones
+        self._load = lru_cache(maxsize=_DECODED)(codec.load)
+        self._generation: int | None = None
 
     def find(self, query: CacheQuery, key: CacheKey, material: bytes) -> Found | str:
         """The entry of this wording, else of another one, else the reason that there is none."""
         same = wordings(query, key, material)
         other: Found | None = None
         why = "absent"
-        names = list(_names(key, same, query.max_tokens))
-        for name, located in zip(names, self._store.locate_each(names), strict=True):
-            found = self._decoded(name, located)
+        generation = self._heed()
+        for name in _names(key, same, query.max_tokens):
+            found = self._decoded(name, self._store.locate_in(generation, name))
             if isinstance(found, str):
                 why = why if found == "absent" else found
                 continue
@@ -82,7 +87,7 @@ class Shelf:
             elif exact:
                 return found
             else:
-                other = other or replace(found, match=Match.EQUIVALENT, question=question or "")
+                other = other or found._replace(match=Match.EQUIVALENT, question=question or "")
         return other or why
 
     def exactly(self, query: CacheQuery) -> Found | None:
@@ -90,11 +95,25 @@ class Shelf:
         found = self.find(query, *make_key(query))
         return found if isinstance(found, Found) and found.match is Match.EXACT else None
 
+    def forget(self) -> None:
+        """Drop what was decoded; what is still kept is decoded again."""
+        self._load.cache_clear()
+
+    def _heed(self) -> int | None:
+        """The store's generation. What was decoded in another one is dropped."""
+        generation = self._store.generation()
+        if generation not in (None, self._generation):
+            self.forget()
+            self._generation = generation
+        return generation
+
     def _decoded(self, name: str, located: tuple[bytes, Tier] | None) -> Found | str:
         if located is None:
             return "absent"
+        value, tier = located
+        load = self._load if len(value) <= _SHORT else codec.load
         try:
-            return Found(codec.load(located[0]), located[1], name)
+            return Found(load(value), tier, name)
         except CorruptEntry as error:
             log.warning("%s is not served: %s", name, error)
             self._stats.add(corrupt=1, evicted_corrupt=1)
@@ -128,9 +147,11 @@ def is_finished(answer: Answer, max_tokens: int) -> bool:
 
 def _names(key: CacheKey, same: Wordings | None, max_tokens: int) -> Iterator[str]:
     """Where an answer may be: whole or cut, under the shared name or the exact one."""
-    for name in (*([same.name] if same else []), str(key)):
-        yield name
-        yield f"{name}:{max_tokens}"
+    if same is not None:
+        yield same.name
+        yield f"{same.name}:{max_tokens}"
+    yield str(key)
+    yield f"{key}:{max_tokens}"
 
 
 def _slot(name: str, answer: Answer, max_tokens: int) -> str:

@@ -11,6 +11,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import NamedTuple
 
 from cache_store import codec
 from cache_store.errors import CorruptEntry
@@ -31,6 +32,18 @@ _FRESH_S = 60.0  # then the store is read again: other processes write there too
 _QUEUED = 1_000  # entries that wait to be indexed; more are left out
 
 
+class Near(NamedTuple):
+    """What a miss can be told.
+
+    `similar`: at most three questions of the scope that ask nearly the same, the nearest first.
+    `expired`: this very question had an answer whose time is up, as far as is remembered here; to
+    a store it looks as if there had never been one.
+    """
+
+    similar: tuple[Suggestion, ...] = ()
+    expired: bool = False
+
+
 class SimilarQuestions:
     """Which questions of a scope are kept. Thread-safe; in memory, filled as entries are stored
     and, for scopes of before, from the store.
@@ -44,35 +57,16 @@ class SimilarQuestions:
         self._room = threading.BoundedSemaphore(_QUEUED)
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="similar")
 
-    def suggest(self, scope: str, query: CacheQuery, now: float) -> tuple[Suggestion, ...]:
-        """At most three questions of the scope that ask nearly the same, the nearest first."""
+    def near(self, scope: str, query: CacheQuery, now: float) -> Near:
+        """What is known of the scope that is asked nearly, or exactly, as this query."""
         question = question_of(query)
-        if question is None:
-            return ()
-        if not self._fill(scope):
-            return ()
+        if question is None or not self._fill(scope):
+            return Near()
         signed = signature(question)
         with self._lock:
-            near = self._touch(scope).nearest(signed)
-        offered: dict[str, Suggestion] = {}
-        for known in near:
-            if len(offered) == _OFFERED:
-                break
-            if known.question not in offered and self._holds(known, question, now):
-                age_s = max(0.0, now - known.created_at)
-                offered[known.question] = Suggestion(known.question, age_s, known.name)
-        return tuple(offered.values())
-
-    def expired(self, scope: str, query: CacheQuery, now: float) -> bool:
-        """Whether this very question had an answer whose time is up, as far as is remembered here:
-        to a store it looks as if there had never been one."""
-        question = question_of(query)
-        with self._lock:
-            kept = self._scopes.get(scope)
-            if kept is None or question is None:
-                return False
-            near = kept.nearest(signature(question))
-        return any(known.question == question and known.expires_at <= now for known in near)
+            nearest = self._touch(scope).nearest(signed)
+        expired = any(known.question == question and known.expires_at <= now for known in nearest)
+        return Near(self._offered(nearest, question, now), expired)
 
     def add(self, scope: str, name: str, query: CacheQuery, entry: CacheEntry) -> None:
         """Index an entry that was just stored; returns at once."""
@@ -93,6 +87,16 @@ class SimilarQuestions:
 
     def close(self) -> None:
         self._worker.shutdown(cancel_futures=True)
+
+    def _offered(self, nearest: list[Known], question: str, now: float) -> tuple[Suggestion, ...]:
+        offered: dict[str, Suggestion] = {}
+        for known in nearest:
+            if len(offered) == _OFFERED:
+                break
+            if known.question not in offered and self._holds(known, question, now):
+                age_s = max(0.0, now - known.created_at)
+                offered[known.question] = Suggestion(known.question, age_s, known.name)
+        return tuple(offered.values())
 
     def _holds(self, known: Known, question: str, now: float) -> bool:
         """Whether a candidate asks nearly the same and its answer is still there."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple
 
 Scalar = str | int | float | bool | None
 
@@ -162,12 +163,19 @@ class Suggestion:
     name: str
 
 
+class Look(NamedTuple):
+    """When somebody looked, and what stood for the newest answer then."""
+
+    newest: object
+    at: float  # monotonic
+
+
 @dataclass(frozen=True, slots=True)
 class Miss:
     """No answer may be served. `why` says in one word what stood in the way.
 
     Hand `generation` to `ResponseCache.store` with the answer that is computed instead: if anything
-    was forgotten meanwhile, that answer is not kept.
+    was forgotten meanwhile, that answer is not kept. `look` is for `ResponseCache.look_again`.
     """
 
     key: CacheKey
@@ -175,6 +183,7 @@ class Miss:
     why: str = "absent"  # absent | expired | mismatch | corrupt | max_tokens | bypass
     generation: int | None = None
     similar: tuple[Suggestion, ...] = ()
+    look: Look | None = field(default=None, compare=False)
 
 
 Lookup = Hit | Miss

@@ -77,7 +77,7 @@ class Computation:
         with self._failures_told():
             hit = None
             if not self._pending.request.cache.no_cache:
-                hit = self._cache.look_again(self._pending.query)
+                hit = self._cache.look_again(self._pending.query, self._pending.miss)
             if hit is not None:
                 self._flight.land(hit)
                 return

@@ -6,9 +6,10 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import diskcache
 
@@ -16,11 +17,21 @@ from cache_store.errors import StoreUnavailable
 from cache_store.stores.base import Stored, named
 from cache_store.stores.damage import alone, identity, is_damage, move_aside
 from cache_store.stores.rows import Label, Rows
+from cache_store.stores.tally import Length, Tally
 
 T = TypeVar("T")
 
 _LOCK_TIMEOUT_S = 1.0  # how long a write waits for another process's write
+_BELIEVED_S = 0.5  # how long the tally is, where a process was killed before it could add
 _FAULTS = (sqlite3.Error, diskcache.Timeout, OSError)
+
+
+class _Known(NamedTuple):
+    """The generation that was read when the tally had this length."""
+
+    generation: int
+    length: Length | None
+    until: float  # monotonic
 
 
 class DiskStore:
@@ -34,6 +45,8 @@ class DiskStore:
         self._directory = directory
         self._file = directory / "cache.db"
         self._max_bytes = max_bytes
+        self._tally = Tally(directory / "forgotten")
+        self._known = _Known(0, None, 0.0)
         self._lock = threading.Lock()
         try:
             self._rows, self._identity = self._open()
@@ -62,22 +75,26 @@ class DiskStore:
         self._guard(lambda rows: rows.drop(name))
 
     def forget(self, tag: str) -> int:
-        self._guard(Rows.renew)  # first: what is written from here on was not to be forgotten
+        self._renew()  # first: what is written from here on was not to be forgotten
         name = named(tag)
         if name is None:
             count = self._drop_tagged(tag)
         else:
             count = self._guard(lambda rows: rows.drop(name))
-        self._guard(Rows.renew)  # again: others may have copied what was not yet deleted
+        self._renew()  # again: others may have copied what was not yet deleted
         return count
 
     def clear(self) -> None:
-        self._guard(Rows.renew)
+        self._renew()
         self._guard(Rows.clear)
-        self._guard(Rows.renew)
+        self._renew()
 
     def generation(self) -> int:
-        return self._guard(Rows.generation)
+        length, known = self._tally.length(), self._known
+        if length is None or length != known.length or time.monotonic() >= known.until:
+            until = time.monotonic() + _BELIEVED_S
+            known = self._known = _Known(self._guard(Rows.generation), length, until)
+        return known.generation
 
     def names(self, tag: str | None = None) -> Iterator[str]:
         name = None if tag is None else named(tag)
@@ -101,6 +118,10 @@ class DiskStore:
 
     def close(self) -> None:
         self._rows.close()
+
+    def _renew(self) -> None:
+        self._guard(Rows.renew)
+        self._guard(lambda _: self._tally.add())  # after it: who sees this finds the new one
 
     def _drop_tagged(self, tag: str) -> int:
         count, after = 0, -1
@@ -150,6 +171,8 @@ class DiskStore:
             with alone(self._directory):
                 move_aside(self._directory, error)
             rows = self._connect()
+        with suppress(OSError):  # without it the database is asked each time
+            self._tally.add()  # it may be another database than the one that others know
         return rows, identity(self._file)
 
     def _connect(self) -> Rows:

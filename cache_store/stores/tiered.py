@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import ParamSpec, TypeVar
 
@@ -40,17 +40,28 @@ class TieredStore:
 
     def locate(self, name: str) -> tuple[bytes, Tier] | None:
         """The value and where it was found."""
-        return next(self.locate_each((name,)))
+        return self.locate_in(self.generation(), name)
 
-    def locate_each(self, names: Iterable[str]) -> Iterator[tuple[bytes, Tier] | None]:
-        """The same for several names, one after the other; L2's generation is asked for once."""
-        generation = self._note()
-        for name in names:
-            yield self._locate(name, generation)
+    def locate_in(self, generation: int | None, name: str) -> tuple[bytes, Tier] | None:
+        """The same where `generation` was just asked for: several names need it only once."""
+        stored = self._try(Tier.L1, self._read, self._l1, name)
+        if stored is not None:
+            if self._l2 is not None and generation is not None:
+                self._try(Tier.L2, self._l2.touch, (name,))
+            return stored.value, Tier.L1
+        if self._l2 is None or generation is None:
+            return None
+        stored = self._try(Tier.L2, self._read, self._l2, name)
+        if stored is None:
+            return None
+        self._put_l1(name, stored, generation)
+        return stored.value, Tier.L2
 
     def generation(self) -> int | None:
         """What `put` is told by work that begins now. None: it cannot be known."""
-        return self._note() if self._l2 is not None else self._l1.generation()
+        if self._l2 is None:
+            return self._try(Tier.L1, self._l1.generation)
+        return self._note()
 
     def put(self, name: str, stored: Stored, generation: int | None = None) -> bool:
         """Write to every tier. True when at least one took it.
@@ -110,20 +121,6 @@ class TieredStore:
         for tier, store in self._tiers.items():
             self._try(tier, store.close)
 
-    def _locate(self, name: str, generation: int | None) -> tuple[bytes, Tier] | None:
-        stored = self._try(Tier.L1, self._read, self._l1, name)
-        if stored is not None:
-            if self._l2 is not None and generation is not None:
-                self._try(Tier.L2, self._l2.touch, (name,))
-            return stored.value, Tier.L1
-        if self._l2 is None or generation is None:
-            return None
-        stored = self._try(Tier.L2, self._read, self._l2, name)
-        if stored is None:
-            return None
-        self._put_l1(name, stored, generation)
-        return stored.value, Tier.L2
-
     def _note(self) -> int | None:
         """L2's generation, once L1 holds nothing of another one; None without L2 or while it is
         out."""
@@ -166,5 +163,6 @@ class TieredStore:
                 log.warning("%s is skipped: %s", tier, error)
                 self._failing.add(tier)
             return None
-        self._failing.discard(tier)
+        if self._failing:
+            self._failing.discard(tier)
         return result

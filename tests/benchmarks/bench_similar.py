@@ -21,6 +21,7 @@ from typing import Any
 from cache_store.cache import ResponseCache, open_cache
 from cache_store.questions import canonical
 from cache_store.signatures import Known, Scope, signature
+from cache_store.similar import Near
 from cache_store.types import Hit, ImagePart, Miss
 from tests.benchmarks.paraphrases import PARAPHRASES
 from tests.benchmarks.reporting import Goal, arguments, conclude, machine, table
@@ -115,14 +116,14 @@ def costs(questions: list[str], rounds: int) -> Rows:
 
 def measured(cache: ResponseCache, picture: ImagePart, asking: list[str]) -> dict[str, float]:
     """CPU time of the asking thread: wall time says more of what else a busy machine does."""
-    suggest = cache._similar.suggest
+    near = cache._similar.near
     times: dict[str, list[float]] = {"without": [], "with": []}
-    ways = [("without", lambda *_: ()), ("with", suggest)]
+    ways = [("without", lambda *_: Near()), ("with", near)]
     for text in asking:
         query = asked(picture, text)
         ways.reverse()  # whichever comes second finds everything warm
         for name, use in ways:
-            cache._similar.suggest = use  # type: ignore[method-assign]
+            cache._similar.near = use  # type: ignore[method-assign]
             began = time.thread_time_ns()
             cache.lookup(query)
             times[name].append((time.thread_time_ns() - began) / 1000)

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -17,6 +18,7 @@ from cache_store.keys import make_key
 from cache_store.stores.base import Stored
 from cache_store.stores.memory import MemoryStore
 from cache_store.stores.tiered import TieredStore
+from cache_store.tags import image_tag
 from cache_store.types import (
     Answer,
     CacheEntry,
@@ -283,6 +285,69 @@ def test_a_cut_answer_planted_as_a_whole_one_is_not_served_to_other_limits(rig: 
     rig.plant(codec.dump(CacheEntry(make_key(QUERY)[1], "m", 3, cut, NOW, NOW + 50)))
     assert why(rig.cache.lookup(QUERY)) == "max_tokens"
     assert isinstance(rig.cache.lookup(query(max_tokens=3)), Hit)
+
+
+def test_an_answer_that_repeats_is_decoded_once_and_other_bytes_are_checked(rig: Rig) -> None:
+    rig.cache.store(QUERY, answer())
+    (name,) = rig.l1._kept
+    first = rig.cache.lookup(QUERY)
+    again = rig.cache.lookup(QUERY)
+    assert isinstance(first, Hit)
+    assert isinstance(again, Hit)
+    assert again.entry is first.entry
+    damaged = bytearray(rig.l1._kept[name].value)
+    damaged[-1] ^= 1
+    rig.l1.put(name, Stored(bytes(damaged), NOW + 50))
+    rig.l2.delete(name)
+    assert why(rig.cache.lookup(QUERY)) == "corrupt"
+
+
+def test_a_long_answer_is_served_though_it_is_decoded_each_time(rig: Rig) -> None:
+    long = Random(1).randbytes(20_000).hex()  # compresses to half of it
+    rig.cache.store(QUERY, answer(text=long))
+    assert text(rig.cache.lookup(QUERY)) == text(rig.cache.lookup(QUERY)) == long
+    assert rig.cache._shelf._load.cache_info().currsize == 0
+
+
+@pytest.mark.parametrize("other_process", [False, True])
+def test_nothing_of_what_was_forgotten_stays_decoded(rig: Rig, other_process: bool) -> None:
+    rig.cache.store(QUERY, answer())
+    rig.cache.lookup(QUERY)
+    decoded = rig.cache._shelf._load.cache_info
+    assert decoded().currsize == 1
+    if other_process:
+        rig.l2.forget(image_tag(CAT))
+        assert why(rig.cache.lookup(QUERY)) == "absent"
+    else:
+        rig.cache.forget(image_tag(CAT))
+    assert decoded().currsize == 0
+
+
+# --- the second look ---------------------------------------------------------------------------
+
+
+def test_the_second_look_finds_what_was_stored_after_the_first(rig: Rig) -> None:
+    missed = rig.cache.lookup(QUERY)
+    assert isinstance(missed, Miss)
+    assert rig.cache.look_again(QUERY, missed) is None
+    rig.cache.store(QUERY, answer())
+    found = rig.cache.look_again(QUERY, missed)
+    assert found is not None
+    assert found.entry.answer == answer()
+
+
+def test_the_second_look_right_after_the_first_costs_nothing_unless_something_was_stored(
+    rig: Rig,
+) -> None:
+    missed = rig.cache.lookup(QUERY)
+    assert isinstance(missed, Miss)
+    calls = rig.l2.calls
+    assert rig.cache.look_again(QUERY, missed) is None
+    assert rig.l2.calls == calls
+    rig.cache.store(asked(ImagePart(DOG), "What is this?"), answer())
+    calls = rig.l2.calls
+    assert rig.cache.look_again(QUERY, missed) is None
+    assert rig.l2.calls > calls
 
 
 # --- counts ------------------------------------------------------------------------------------

@@ -181,7 +181,7 @@ def test_text_that_looks_like_an_encoding_is_only_text() -> None:
 
 
 def test_numbers_truths_and_texts_that_look_alike_have_different_keys() -> None:
-    lookalikes = [1, 1.0, True, "1", "1.0", "True", None, "None", 0, False, 0.0, ""]
+    lookalikes = [1, 1.0, True, "1", "1.0", "True", None, "None", 0, False, 0.0, -0.0, ""]
     keys = {key(query(sampling={"top_k": value})) for value in lookalikes}
     assert len(keys) == len(lookalikes)
 
@@ -189,6 +189,17 @@ def test_numbers_truths_and_texts_that_look_alike_have_different_keys() -> None:
 def test_the_order_of_sampling_parameters_is_not_in_the_key() -> None:
     backwards = dict(reversed(list(QUERY.sampling.items())))
     assert key(query(sampling=backwards)) == key(QUERY)
+
+
+def test_what_is_remembered_of_parameters_changes_no_key() -> None:
+    queries = [query(sampling={"seed": seed, "top_p": 1.0}) for seed in range(1000)]
+    first = [make_key(asking) for asking in queries]
+    assert [make_key(asking) for asking in queries] == first
+    assert len({made.scope for made, _ in first}) == 1000
+    changing = {"seed": 1}
+    before = make_key(query(sampling=changing))
+    changing["seed"] = 2
+    assert make_key(query(sampling=changing)) != before
 
 
 def test_max_tokens_is_not_in_the_key() -> None:

@@ -57,6 +57,22 @@ def test_every_cut_and_every_flipped_byte_is_refused_or_another_query() -> None:
         assert make_key(found)[1] == flipped != material
 
 
+@pytest.mark.parametrize(
+    "scope",
+    [
+        [VERSION, "", 1, "f", {}, [], ["user", [["text"]]]],
+        [VERSION, [], "m", "f", {}, [], ["user", [["text"]]]],
+        [VERSION, "", "m", "f", "x", [], ["user", [["text"]]]],
+        [VERSION, "", "m", "f", {}, [], [7, [["text"]]]],
+        [VERSION, "", "m", "f", {}, [["user", [["image", None]]]], ["user", [["text"]]]],
+    ],
+)
+def test_planted_fields_of_another_type_are_refused(scope: list[object]) -> None:
+    material = encode([VERSION]) + encode(scope) + encode(["What?"])  # type: ignore[arg-type]
+    with pytest.raises(CorruptEntry):
+        query_of(entry(QUERY, material))
+
+
 def test_material_of_another_key_version_is_refused_and_its_version_is_told() -> None:
     material = make_key(QUERY)[1]
     older = material.replace(VERSION.encode(), b"x" * len(VERSION))

@@ -18,9 +18,10 @@ import pytest
 from diskcache.core import MODE_PICKLE, MODE_TEXT
 
 from cache_store.errors import CorruptEntry, StoreUnavailable
-from cache_store.stores import rows
+from cache_store.stores import disk, rows
 from cache_store.stores.base import Store, Stored
 from cache_store.stores.disk import DiskStore
+from cache_store.stores.rows import Rows
 from tests.cache_store.samples import ROOT
 from tests.cache_store.stores.contract import StoreContract, lasting
 
@@ -218,6 +219,66 @@ def test_two_processes_share_one_directory(tmp_path: Path) -> None:
         found = store.get(f"theirs{number}")
         assert found is not None
         assert found.value == b"%d" % number
+    store.close()
+
+
+def test_the_database_is_asked_for_its_generation_only_when_something_was_forgotten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+    ask = Rows.generation
+
+    def counted(rows: Rows) -> int:
+        asked.append(rows)
+        return ask(rows)
+
+    monkeypatch.setattr(Rows, "generation", counted)
+    monkeypatch.setattr(disk, "_BELIEVED_S", 60.0)
+    store, other = DiskStore(tmp_path, BUDGET), DiskStore(tmp_path, BUDGET)
+    before = store.generation()
+    asked.clear()
+    assert [store.generation() for _ in range(5)] == [before] * 5
+    assert asked == []
+    for forget in (other.clear, lambda: other.forget("tag"), lambda: store.forget("tag")):
+        forget()
+        after = store.generation()
+        assert after != before
+        assert after == other.generation() == ask(store._rows)
+        before = after
+    store.close()
+    other.close()
+
+
+def test_a_new_generation_that_nobody_told_of_is_found_out(tmp_path: Path) -> None:
+    store, killed = DiskStore(tmp_path, BUDGET), DiskStore(tmp_path, BUDGET)
+    before = store.generation()
+    killed._rows.renew()
+    deadline = time.monotonic() + 5
+    while store.generation() == before:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    store.close()
+    killed.close()
+
+
+def test_without_its_tally_the_generation_is_right_all_the_same(tmp_path: Path) -> None:
+    store = DiskStore(tmp_path, BUDGET)
+    store.generation()
+    (tmp_path / "forgotten").unlink()
+    for _ in range(3):
+        store._rows.renew()
+        assert store.generation() == store._rows.generation()
+    store.forget("tag")
+    assert store.generation() == store._rows.generation()
+    store.close()
+
+
+def test_who_cannot_tell_others_what_is_forgotten_says_so(tmp_path: Path) -> None:
+    store = DiskStore(tmp_path, BUDGET)
+    (tmp_path / "forgotten").unlink()
+    (tmp_path / "forgotten").mkdir()
+    with pytest.raises(StoreUnavailable):
+        store.forget("tag")
     store.close()
 
 
