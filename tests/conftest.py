@@ -9,6 +9,11 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+# Read by torch when it is imported, here and in processes that tests start. Threads of one process
+# that wait for each other actively, beside another that does the same, take all there is.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--soak", action="store_true", help="run loops whole, not a tenth of them")
