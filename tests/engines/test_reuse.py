@@ -32,7 +32,7 @@ TOKENS = 10
 
 @pytest.fixture(scope="module", autouse=True)
 def two_threads() -> Iterator[None]:
-    """Who uses the program has more than one."""
+    """As the program has on most machines; the other tests give torch one thread."""
     threads = torch.get_num_threads()
     torch.set_num_threads(2)
     yield
