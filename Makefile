@@ -5,6 +5,8 @@ PYTHON ?= $(shell for name in python3.12 python3.11 python3 python; do \
 	$$name -c '$(RIGHT)' >/dev/null 2>&1 && echo $$name && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
+# Two workers, each with whole files: the tests of a file share servers, browsers and models.
+PYTEST := $(BIN)/python -m pytest -q -rs -n 2 --dist loadfile --no-loadscope-reorder
 ARGS ?=
 
 .PHONY: run test lint soak bench clean
@@ -13,7 +15,7 @@ run: $(VENV)/.installed  ## start on http://127.0.0.1:7860 (ARGS="--port 8000" f
 	$(BIN)/python app.py $(ARGS)
 
 test: $(VENV)/.installed-test lint  ## lint, types, tests
-	$(BIN)/python -m pytest -q -rs $(ARGS)
+	$(PYTEST) $(ARGS)
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .
@@ -21,7 +23,7 @@ lint: $(VENV)/.installed-test
 	$(BIN)/mypy
 
 soak: $(VENV)/.installed-test  ## the repetitions that `make test` runs a tenth of
-	$(BIN)/python -m pytest -q -rs --soak -m soak $(ARGS)
+	$(PYTEST) --soak -m soak $(ARGS)
 
 bench: $(VENV)/.installed-test  ## print the figures of docs/performance.md anew (ARGS=--quick)
 	@for file in tests/benchmarks/bench_*.py; do \

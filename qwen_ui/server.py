@@ -18,7 +18,6 @@ from cache_store.cache import open_cache
 from cache_store.types import CachePolicy
 from qwen_ui.api import ops
 from qwen_ui.chat import ChatService
-from qwen_ui.engines.catalog import model_sources
 from qwen_ui.engines.registry import EngineRegistry
 from qwen_ui.images import ImageOpener
 from qwen_ui.logins import read_logins
@@ -67,9 +66,16 @@ def build_service(settings: Settings, registry: EngineRegistry | None = None) ->
         max_pixels=settings.max_image_pixels,
     )
     videos = VideoOpener(cache.videos, media, video_limits(settings))
-    registry = registry or EngineRegistry(model_sources(settings), settings.keep_loaded)
+    registry = registry or _registry(settings)
     visibility = open_visibility(settings.visibility, directory)
     return ChatService(cache, registry, images, videos, settings, visibility)
+
+
+def _registry(settings: Settings) -> EngineRegistry:
+    # torch only now: a directory that cannot be written to is told without it
+    from qwen_ui.engines.catalog import model_sources
+
+    return EngineRegistry(model_sources(settings), settings.keep_loaded)
 
 
 def launch(settings: Settings, service: ChatService | None = None) -> Server:

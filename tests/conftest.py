@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import hypothesis
 import pytest
+
+# Read by torch when it is imported, here and in processes that tests start. Threads of one process
+# that wait for each other actively, beside another that does the same, take all there is.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -26,6 +31,15 @@ def pytest_configure(config: pytest.Config) -> None:
         "ours", deadline=None, database=None, max_examples=1000 if soak else 100
     )
     hypothesis.settings.load_profile("ours")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def uploads(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A folder of Gradio's for each worker: a page that closes removes its uploads, which lie
+    under the digest of their bytes, so also those of the same picture on another worker's page."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("uploads")))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import urllib.request
@@ -90,8 +91,8 @@ def test_it_starts_tells_its_health_and_stops_when_told(tmp_path: Path, number: 
 
 
 def test_a_port_that_is_taken_is_one_clear_line(tmp_path: Path) -> None:
-    with started(tmp_path) as (_, address):
-        refused = run("--port", address.rsplit(":", 1)[1], "--cache-dir", str(tmp_path / "other"))
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        refused = run("--port", str(other.getsockname()[1]), "--cache-dir", str(tmp_path))
     assert refused.returncode == 1
     assert "Choose another with --port" in refused.stderr
     assert "Traceback" not in refused.stderr

@@ -114,6 +114,12 @@ def test_the_service_is_imported_without_a_page_or_a_model() -> None:
     assert loaded.isdisjoint({"diskcache", "gradio", "torch", "transformers"})
 
 
+def test_the_page_is_imported_without_a_model() -> None:
+    loaded = loaded_by("import qwen_ui.server")
+    assert "gradio" in loaded
+    assert loaded.isdisjoint({"torch", "transformers"})
+
+
 def test_the_parser_of_these_tests_sees_imports_inside_functions() -> None:
     found = set(imported(Path("cache_store/stores/opening.py")))
     assert "cache_store.stores.disk.DiskStore" in found

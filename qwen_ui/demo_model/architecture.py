@@ -8,15 +8,9 @@ from typing import Any
 
 import torch
 from transformers import Qwen3VLConfig, Qwen3VLForConditionalGeneration
-from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import (
-    Qwen2VLImageProcessorPil,
-    smart_resize,
-)
+from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
-PATCH, MERGE = 16, 2
-CELL = PATCH * MERGE  # pixels of one merged token, either way
-# 16 to 24 merged tokens, whatever the picture's size (128 x 128 to 192 x 128 pixels).
-MIN_PIXELS, MAX_PIXELS = 128 * 128, 25000
+from qwen_ui.demo_model.grid import CELL, MAX_PIXELS, MERGE, MIN_PIXELS, PATCH
 
 
 @dataclass(frozen=True)
@@ -108,12 +102,6 @@ def image_processor() -> Qwen2VLImageProcessorPil:
         patch_size=PATCH, merge_size=MERGE, temporal_patch_size=2,
         image_mean=[0.5] * 3, image_std=[0.5] * 3,
     )  # fmt: skip
-
-
-def grid_of(width: int, height: int) -> tuple[int, int]:
-    """Rows and columns of merged tokens that a picture of this size becomes."""
-    h, w = smart_resize(height, width, factor=CELL, min_pixels=MIN_PIXELS, max_pixels=MAX_PIXELS)
-    return h // CELL, w // CELL
 
 
 def patches_of(pixels: torch.Tensor) -> torch.Tensor:

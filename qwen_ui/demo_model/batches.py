@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from torch.utils.data import Dataset
 
-from qwen_ui.demo_model.architecture import CELL, grid_of
+from qwen_ui.demo_model.grid import CELL, grid_of
 from qwen_ui.demo_model.questions import KINDS, Question, ask
 from qwen_ui.demo_model.rows import Row, Writer
 from qwen_ui.demo_model.scenes import Scene, number_scene, shapes_scene, strange_scene

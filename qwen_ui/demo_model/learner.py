@@ -11,8 +11,9 @@ from torch.nn import functional as F
 from transformers import AttentionInterface
 from transformers.models.qwen3_vl.modeling_qwen3_vl import apply_rotary_pos_emb_vision
 
-from qwen_ui.demo_model.architecture import CELL, patches_of
+from qwen_ui.demo_model.architecture import patches_of
 from qwen_ui.demo_model.batches import Batch
+from qwen_ui.demo_model.grid import CELL
 from qwen_ui.demo_model.heads import Heads
 from qwen_ui.demo_model.questions import KINDS
 

@@ -9,7 +9,7 @@ from random import Random
 from PIL import Image
 
 from qwen_ui.demo_model import drawing
-from qwen_ui.demo_model.architecture import grid_of
+from qwen_ui.demo_model.grid import grid_of
 
 SHAPES = ("circle", "square", "triangle", "star", "heart", "cross")
 COLOURS: dict[str, tuple[int, int, int]] = {

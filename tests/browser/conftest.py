@@ -13,9 +13,8 @@ from tests.service import ScriptedSource
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
+    from tests.browser.contexts import Contexts
     from tests.browser.visitor import OpenPage, Visitor
-
-_WAIT_MS = 45_000  # on a busy machine
 
 
 @pytest.fixture(scope="package")
@@ -23,7 +22,9 @@ def browser() -> Iterator[Browser]:
     api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     if CHROMIUM is None:
         pytest.skip("there is no Chromium: apt-get install chromium")
-    api.expect.set_options(timeout=_WAIT_MS)
+    from tests.browser.contexts import WAIT_MS
+
+    api.expect.set_options(timeout=WAIT_MS)
     with api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield browser
@@ -49,8 +50,17 @@ def served(browser: Browser) -> Iterator[Served]:
         yield served
 
 
+@pytest.fixture(scope="module")
+def contexts(browser: Browser, served: Served) -> Iterator[Contexts]:
+    from tests.browser.contexts import Contexts
+
+    contexts = Contexts(browser, served.url)
+    yield contexts
+    contexts.close()
+
+
 @pytest.fixture
-def open_page(browser: Browser, served: Served) -> Iterator[OpenPage]:
+def open_page(contexts: Contexts, served: Served) -> Iterator[OpenPage]:
     """Open the page in a browser of its own kind; what is left running is let go at the end."""
     from tests.browser.visitor import Visitor
 
@@ -58,9 +68,7 @@ def open_page(browser: Browser, served: Served) -> Iterator[OpenPage]:
 
     def open_page(**context: Any) -> Visitor:
         options = {"locale": "en-US", "viewport": {"width": 1280, "height": 800}, **context}
-        made = browser.new_context(**options)
-        made.set_default_timeout(_WAIT_MS)
-        opened.append(Visitor(made.new_page(), served.url))
+        opened.append(Visitor(contexts.open(**options), served.url))
         return opened[-1]
 
     yield open_page
@@ -69,7 +77,7 @@ def open_page(browser: Browser, served: Served) -> Iterator[OpenPage]:
             engine.release()
     problems = [problem for visitor in opened for problem in visitor.problems]
     for visitor in opened:
-        visitor.page.context.close()
+        contexts.give_back(visitor.page)
     assert problems == []
 
 

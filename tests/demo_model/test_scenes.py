@@ -6,7 +6,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from qwen_ui.demo_model.architecture import grid_of
+from qwen_ui.demo_model.grid import grid_of
 from qwen_ui.demo_model.scenes import (
     COLOURS,
     MIN_CONTRAST,

@@ -10,10 +10,11 @@ import pytest
 import torch
 
 from qwen_ui.demo_model import VARIANTS
-from qwen_ui.demo_model.architecture import Size, grid_of, patches_of
+from qwen_ui.demo_model.architecture import Size, patches_of
 from qwen_ui.demo_model.batches import Batches
 from qwen_ui.demo_model.evaluate import turn
 from qwen_ui.demo_model.export import export
+from qwen_ui.demo_model.grid import grid_of
 from qwen_ui.demo_model.questions import Question, ask
 from qwen_ui.demo_model.rows import Row, Writer
 from qwen_ui.demo_model.scenes import shapes_scene
