@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import socket
+import tempfile
 from dataclasses import dataclass
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
@@ -29,6 +31,8 @@ from qwen_ui.visibility import open_visibility
 
 log = logging.getLogger(__name__)
 
+_UPLOADS = "GRADIO_TEMP_DIR"
+
 
 @dataclass(frozen=True)
 class Server:
@@ -38,11 +42,15 @@ class Server:
     blocks: gr.Blocks
     url: str
     share_url: str | None
+    uploads: str | None  # a folder of this program's own
 
     def close(self, grace_s: float = 5.0) -> None:
         """Let running answers finish for `grace_s`, write everything down, release the port."""
         self.service.close(grace_s)
         self.blocks.close(verbose=False)
+        if self.uploads is not None:
+            del os.environ[_UPLOADS]
+            shutil.rmtree(self.uploads, ignore_errors=True)
 
 
 def build_service(settings: Settings, registry: EngineRegistry | None = None) -> ChatService:
@@ -85,6 +93,7 @@ def launch(settings: Settings, service: ChatService | None = None) -> Server:
     """
     logins = read_logins(settings.logins) if settings.logins else None
     service = service or build_service(settings)
+    uploads = _own_uploads()
     page = build_page(service, settings)
     _, url, share_url = page.blocks.queue(default_concurrency_limit=None).launch(
         server_name=_host(settings),
@@ -100,7 +109,17 @@ def launch(settings: Settings, service: ChatService | None = None) -> Server:
     )
     # not before the port is ours: an exit while a thread loads, in native code, can crash
     service.warm()
-    return Server(service, page.blocks, url, share_url)
+    return Server(service, page.blocks, url, share_url, uploads)
+
+
+def _own_uploads() -> str | None:
+    """Where Gradio shall keep uploads, unless the operator said where. It calls them by their bytes
+    and removes those of a page that closes: in a folder that two programs share, one would lose
+    the picture that the other still shows."""
+    if _UPLOADS in os.environ:
+        return None
+    os.environ[_UPLOADS] = tempfile.mkdtemp(prefix="qwen-ui-uploads-")
+    return os.environ[_UPLOADS]
 
 
 def _host(settings: Settings) -> str:
