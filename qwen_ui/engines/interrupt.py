@@ -26,7 +26,7 @@ class StopSign(threading.Event):
 
 
 @contextmanager
-def interruptible(model: Any, stop: threading.Event) -> Iterator[None]:
+def interruptible(model: Any, stop: StopSign) -> Iterator[None]:
     """Inside, a forward of `model` raises Stopped before its next layer once `stop` is set."""
 
     def look(*_: object) -> None:
@@ -34,7 +34,7 @@ def interruptible(model: Any, stop: threading.Event) -> Iterator[None]:
             raise Stopped
 
     def look_in_picture(*_: object) -> None:
-        if not (isinstance(stop, StopSign) and stop.after_picture):
+        if not stop.after_picture:
             look()
 
     blocks, layers = model.model.visual.blocks, model.model.language_model.layers

@@ -6,7 +6,6 @@ positions are always explicit: so nothing that is reused changes a bit of what f
 
 from __future__ import annotations
 
-import threading
 import time
 from dataclasses import dataclass
 from itertools import pairwise
@@ -18,7 +17,7 @@ from transformers import Cache
 from qwen_ui.engines.chunks import ChunkRule, Cut
 from qwen_ui.engines.feature_cache import FeatureCache
 from qwen_ui.engines.features import Features, encode
-from qwen_ui.engines.interrupt import interruptible
+from qwen_ui.engines.interrupt import StopSign, interruptible
 from qwen_ui.engines.kv import Segment, copy_out, open_cache
 from qwen_ui.engines.prefix_cache import PrefixCache
 from qwen_ui.engines.processor import PictureProcessor
@@ -60,7 +59,7 @@ class Prefill:
     """One prompt on its way into a cache. `scope`: with whom it shares what it leaves."""
 
     def __init__(
-        self, machine: Machine, prompt: Prompt, scope: str, known: Known, stop: threading.Event
+        self, machine: Machine, prompt: Prompt, scope: str, known: Known, stop: StopSign
     ) -> None:
         self._machine = machine
         self._prompt = prompt

@@ -54,7 +54,7 @@ class StaticDecoder:
         self._last_norm = text.norm.weight.data
         self._head = model.lm_head.weight.data
         self._rotary = text.rotary_emb
-        self._through_layers = self._by_kernels if kernels else self._by_torch
+        self._kernels = kernels
         device = self._embedding.device
         self._token = torch.zeros(1, dtype=torch.long, device=device)
         self._place = torch.zeros(1, dtype=torch.long, device=device)  # in the buffer
@@ -81,7 +81,9 @@ class StaticDecoder:
 
     def _launch(self, token: int) -> Callable[[], torch.Tensor]:
         tokens = _looked_at(self._length + 1)
-        self._room(tokens)
+        buffer = self._room(tokens)
+        if self._kernels:  # which look at as many keys as there are: one graph does for all
+            tokens = buffer.shape[2]
         if tokens not in self._graphs:
             self._graphs[tokens] = self._captured(tokens)
         run, found = self._graphs[tokens]
@@ -136,7 +138,10 @@ class StaticDecoder:
         """Logits [vocabulary] behind the token; its keys and values are then in the buffer."""
         x = F.embedding(self._token, self._embedding)
         cosine, sine = (part.view(-1) for part in self._rotary(x[None], self._position))
-        logits = self._through_layers(x, (cosine, sine), tokens)
+        if self._kernels:
+            logits = self._by_kernels(x[0], (cosine, sine))
+        else:
+            logits = self._by_torch(x, (cosine, sine), tokens)
         self._place += 1
         self._position += 1
         return logits
@@ -157,14 +162,10 @@ class StaticDecoder:
             x, delta = after_attention(x, found, sums, weights, self._shape)
         return F.linear(norm(x + delta, self._last_norm, self._shape), self._head)[0]
 
-    def _by_kernels(
-        self, x: torch.Tensor, turn: tuple[torch.Tensor, torch.Tensor], tokens: int
-    ) -> torch.Tensor:
-        """They look at as many keys as there are, whatever the buffer holds."""
+    def _by_kernels(self, x: torch.Tensor, turn: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
         from qwen_ui.engines.decode_kernels import layer_step, normed_matmul  # needs triton
 
         assert self._buffer is not None
-        x = x[0]
         delta = torch.zeros_like(x)
         for weights, kv in zip(self._weights, self._buffer, strict=True):
             x, delta = layer_step(x, delta, weights, turn, kv, self._place, self._shape)

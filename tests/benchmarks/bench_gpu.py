@@ -5,12 +5,12 @@
 Nothing is downloaded: the architectures are those of Qwen3-VL-4B and -8B. Seconds by the clock.
 
 1. The card's bandwidth: a large copy, bytes read and written.
-2. Decoding: tokens a second of a 128-token answer about a 1024 x 1024 picture, by `generate()` and
-   by each way of ours, beside the limit: the weights that a token reads, over that bandwidth.
-3. The table of bench_prefix: time to the first token and to the whole answer.
+2. Decoding: tokens a second of a 128-token answer about a 1024 x 1024 picture by each way of ours,
+   beside the limit: the weights that a token reads, over that bandwidth.
+3. The table of bench_prefix, with `generate()`: time to the first token and to the whole answer.
 4. Bits: pairs of a random picture and question, asked cold and asked warm (a question before, the
-   features known, or prepared); all logits of all tokens are compared. And the same in a second
-   process.
+   features known, or prepared); all logits of all tokens are compared. Two processes do it, which
+   must also agree on some answers that both ask for.
 """
 
 from __future__ import annotations

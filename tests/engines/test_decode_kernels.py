@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 import torch
@@ -20,7 +21,12 @@ from qwen_ui.engines.decode_step import (  # noqa: E402
     before_attention,
     norm,
 )
+from qwen_ui.engines.decoder import ForwardDecoder  # noqa: E402
 from qwen_ui.engines.split_attention import HIDDEN, PARTS, attended_parts  # noqa: E402
+from qwen_ui.engines.static_decoder import StaticDecoder  # noqa: E402
+from tests.engines.test_reuse import CONVERSATIONS, open_engine  # noqa: E402
+from tests.engines.test_static_decoder import by  # noqa: E402
+from tests.engines.tiny import save_tiny  # noqa: E402
 
 DEVICE = "cpu" if INTERPRETED else "cuda"
 DTYPES = [torch.float32, torch.float16] + ([] if INTERPRETED else [torch.bfloat16])
@@ -102,3 +108,14 @@ def test_a_normed_matmul_is_that_of_plain_torch(rows: int) -> None:
     torch.testing.assert_close(
         found.cpu(), matrix @ norm(x + delta, scale, SHAPE), rtol=1e-4, atol=1e-4
     )
+
+
+def test_a_whole_step_is_that_of_the_models_own_forward(tmp_path: Path) -> None:
+    device = "cpu" if INTERPRETED else "cuda:0"
+    engine = open_engine(save_tiny(tmp_path), "float32", device=device, decoding="eager")
+    model, messages = engine._machine.model, CONVERSATIONS["text"]
+    wanted = by(engine, ForwardDecoder(model), messages)
+    found = by(engine, StaticDecoder(model, kernels=True), messages)
+    engine.close()
+    assert found.ids == wanted.ids
+    torch.testing.assert_close(found.logits, wanted.logits, rtol=1e-3, atol=1e-3)

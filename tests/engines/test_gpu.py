@@ -22,7 +22,7 @@ from tests.engines.tiny import ask, picture, save_tiny
 
 pytestmark = [
     pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here"),
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # inside torch.compile
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # of what builds kernels
     pytest.mark.filterwarnings("ignore::UserWarning:torch"),
 ]
 
