@@ -36,7 +36,7 @@ def make_key(query: CacheQuery) -> tuple[CacheKey, bytes]:
         scope=hashlib.sha256(scope).hexdigest(),
         question=hashlib.sha256(question).hexdigest(),
     )
-    return key, encode([VERSION]) + scope + question
+    return key, _OURS + scope + question
 
 
 def encode(value: Encodable) -> bytes:
@@ -99,6 +99,7 @@ def _bytes(text: str) -> bytes:
 
 # --- a query, spelled: as `encode` spells lists of its fields ------------------------------------
 
+_OURS = encode([VERSION])
 _SOME_TEXT = _list([_text("text")])
 _TEXT, _IMAGE, _MARK = (f"l2:{_text(kind)}" for kind in ("text", "image", "mark"))
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from dataclasses import astuple, dataclass
+from typing import NamedTuple
 
 from cache_store.database import Database
 from cache_store.images import DECODERS
@@ -19,8 +19,7 @@ _ON_DISK = 200_000  # about 40 MB
 _PRUNE_EVERY = 1000  # writes
 
 
-@dataclass(frozen=True, slots=True)
-class Remembered:
+class Remembered(NamedTuple):
     """The canonical picture of a file: its digest, its upright size, the frames of the file."""
 
     digest: str
@@ -62,11 +61,17 @@ class DigestMemo:
         self._keep(file_sha256, picture)
         self._database.write_later(
             "INSERT OR REPLACE INTO digests VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (file_sha256, self._decoders, *astuple(picture), int(time.time())),
+            (file_sha256, self._decoders, *picture, int(time.time())),
         )
         self._writes += 1
         if self._writes % _PRUNE_EVERY == 0:
             self.prune(_ON_DISK)
+
+    def forget(self, file_sha256: str) -> None:
+        """What was remembered of a file was wrong."""
+        with self._lock:
+            self._recent.pop(file_sha256, None)
+        self._database.write([("DELETE FROM digests WHERE file = ?", [(file_sha256,)])])
 
     def prune(self, keep: int) -> None:
         """Leave the `keep` newest on disk."""

@@ -63,6 +63,11 @@ class BoundedFolder:
         self._evict()
         return path
 
+    def remove(self, name: str) -> None:
+        """Keep it no longer."""
+        self._drop(name)
+        (self._path / name).unlink(missing_ok=True)
+
     def _account(self, name: str, size: int) -> None:
         """It is there, of this size, and was used last."""
         self._bytes += size - self._sizes.pop(name, 0)
@@ -84,8 +89,7 @@ class BoundedFolder:
             gone = self._expired() if time.time() > self._swept_at + _SWEEP_EVERY_S else []
             gone += self._over_budget(set(gone))
         for name in gone:
-            self._drop(name)
-            (self._path / name).unlink(missing_ok=True)
+            self.remove(name)
 
     def _over_budget(self, gone: set[str]) -> list[str]:
         """What must go beside `gone`: the newest stays, however large it is."""

@@ -60,7 +60,7 @@ class ImageOpener:
                 raise PictureTooLarge(known.width, known.height, self._max_pixels)
             if max(known.width, known.height) > _NARROWEST * min(known.width, known.height):
                 raise PictureNarrow(name)
-            self._media.put(id, data)
+            self._media.put(known.digest, data)  # nothing where other bytes of it are kept
         except (InvalidPicture, OSError) as error:
             raise self._explain(error, name) from error
         load = partial(self._load, id, known.digest)
@@ -76,12 +76,13 @@ class ImageOpener:
         return known, thumbnail or self._media.make_thumbnail(known.digest, pixels)
 
     def _load(self, id: str, digest: str) -> PILImage.Image:
-        data = self._media.get(id)
+        data = self._media.get(digest)
         if data is None:
             raise PictureGone
         pixels = canonical.decode(data, self._max_pixels)
         if canonical.digest(pixels) != digest:  # what is hashed is what is run, or nothing is
-            self._memo.put(id, _remembered(pixels))
+            self._memo.forget(id)
+            self._media.remove(digest)
             raise GenerationFailed("a picture's remembered digest was wrong; ask again")
         return pixels
 

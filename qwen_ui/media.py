@@ -18,8 +18,8 @@ _THUMBNAILS_SHARE = 8  # of the budget, one part in so many
 
 
 class MediaStore:
-    """Originals by the SHA-256 of their bytes, thumbnails by the digest of their pixels: other
-    bytes of a known picture find the thumbnail that is there. Thread-safe.
+    """Originals and their thumbnails by the digest of the pixels: other bytes of a known picture
+    find what is there. Of a video the original lies under the SHA-256 of its bytes. Thread-safe.
     """
 
     def __init__(self, directory: Path, max_bytes: int, ttl_s: float) -> None:
@@ -27,18 +27,22 @@ class MediaStore:
         self._originals = BoundedFolder(directory / "originals", max_bytes, ttl_s)
         self._small = BoundedFolder(self.thumbnails, max_bytes // _THUMBNAILS_SHARE, ttl_s)
 
-    def put(self, id: str, data: bytes) -> None:
-        """Keep an original. Raises OSError when it cannot be written."""
-        if self._originals.find(id) is None:
-            self._originals.put(id, data)
+    def put(self, digest: str, data: bytes) -> None:
+        """Keep an original, unless one is. Raises OSError when it cannot be written."""
+        if self._originals.find(digest) is None:
+            self._originals.put(digest, data)
 
-    def get(self, id: str) -> bytes | None:
+    def get(self, digest: str) -> bytes | None:
         """The original, or None when it is no longer kept."""
-        path = self._originals.find(id)
+        path = self._originals.find(digest)
         try:
             return path.read_bytes() if path else None
         except OSError:  # removed in this moment
             return None
+
+    def remove(self, digest: str) -> None:
+        """Keep this original no longer."""
+        self._originals.remove(digest)
 
     def thumbnail(self, digest: str) -> Path | None:
         """Where the thumbnail lies, or None when there is none (any more)."""

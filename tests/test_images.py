@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -156,16 +157,36 @@ def test_a_picture_that_cannot_be_kept_is_a_clear_error(
 
 def test_pixels_that_are_gone_are_said_to_be_gone(rig: Rig, tmp_path: Path) -> None:
     picture = rig.opener.open(saved(photo()), "a")
-    (tmp_path / "media" / "originals" / picture.id).unlink()
+    (tmp_path / "media" / "originals" / picture.image.digest).unlink()
     with pytest.raises(PictureGone):
         picture.image.load()
 
 
 def test_a_file_that_was_changed_behind_our_back_is_not_answered(rig: Rig, tmp_path: Path) -> None:
     picture = rig.opener.open(saved(photo()), "a")
-    (tmp_path / "media" / "originals" / picture.id).write_bytes(saved(photo(seed=1)))
+    (tmp_path / "media" / "originals" / picture.image.digest).write_bytes(saved(photo(seed=1)))
     with pytest.raises(GenerationFailed):
         picture.image.load()
+
+
+def test_other_bytes_of_a_known_picture_are_not_kept_beside_it(rig: Rig, tmp_path: Path) -> None:
+    data = saved(photo(), "JPEG")
+    rig.opener.open(data, "a")
+    second = rig.opener.open(with_comment(data, b"x"), "b")
+    assert len(list((tmp_path / "media" / "originals").iterdir())) == 1
+    assert canonical.digest(second.image.load()) == second.image.digest
+
+
+def test_what_lay_under_a_wrong_digest_is_not_in_the_way_of_its_own_picture(rig: Rig) -> None:
+    other, data = saved(photo(seed=1)), saved(photo())
+    true_id = hashlib.sha256(data).hexdigest()
+    rig.memo.put(true_id, Remembered(canonical.digest(photo(seed=1)), 48, 32, 1))
+    rig.media.make_thumbnail(canonical.digest(photo(seed=1)), photo(seed=1))
+    with pytest.raises(GenerationFailed, match="ask again"):
+        rig.opener.open(data, "a").image.load()
+    right = rig.opener.open(other, "b").image
+    assert right.load().tobytes() == photo(seed=1).tobytes()
+    assert rig.opener.open(data, "a").image.digest == canonical.digest(photo())
 
 
 def test_a_wrongly_remembered_digest_is_found_out_on_loading_and_put_right(rig: Rig) -> None:
