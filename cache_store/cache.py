@@ -29,7 +29,7 @@ from cache_store.stores.memory import MemoryStore
 from cache_store.stores.opening import open_store
 from cache_store.stores.tiered import TieredStore
 from cache_store.stores.write_behind import WriteBehind
-from cache_store.tags import tags_of
+from cache_store.tags import picture_of, tags_of
 from cache_store.types import (
     Adopted,
     Answer,
@@ -171,6 +171,9 @@ class ResponseCache:
         Reaches what others hold in memory, write later, or compute now. Raises StoreUnavailable
         when a tier could not be reached.
         """
+        picture = picture_of(tag)
+        if picture is not None:
+            self.memo.forget_picture(picture)
         self._similar.clear()  # what is still kept is read again
         self._shelf.forget()
         return self._store.forget(tag)
@@ -209,7 +212,12 @@ class ResponseCache:
         self._stats.add(**amounts)
 
     def clear(self) -> None:
-        """Forget every answer; statistics stay. Raises StoreUnavailable as `forget` does."""
+        """Forget every answer, and which files had which pixels; statistics stay.
+
+        Raises StoreUnavailable as `forget` does.
+        """
+        self.memo.clear()
+        self.videos.clear()
         self._store.clear()
         self._similar.clear()
         self._shelf.forget()

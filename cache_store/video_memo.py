@@ -77,6 +77,16 @@ class VideoMemo:
         if self._writes % _PRUNE_EVERY == 0:
             self.prune(_ON_DISK)
 
+    def clear(self) -> None:
+        """Remember no file."""
+        self.clear_memory()
+        self._database.write([("DELETE FROM videos", [()])])
+
+    def clear_memory(self) -> None:
+        """Read again what another process may have cleared."""
+        with self._lock:
+            self._recent.clear()
+
     def prune(self, keep: int) -> None:
         """Leave the `keep` newest on disk."""
         oldest = (

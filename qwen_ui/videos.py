@@ -64,9 +64,9 @@ def video_limits(settings: Settings) -> VideoLimits:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class _Part:
-    """What of which file."""
+    """What of which file; each upload has one of its own."""
 
     id: str
     name: str
@@ -103,6 +103,7 @@ class VideoOpener:
         part = _Part(hashlib.sha256(data).hexdigest(), name, *_bounds(start_s, end_s))
         try:
             known, thumbnail = self._known(part, data)
+            self._media.hold(part, part.id, _middle(known.frames).digest)
             self._media.put(part.id, data)
         except OSError as error:
             log.error("%s cannot be kept: %s", name, error)
