@@ -219,6 +219,6 @@ class ModelInfo:
     name: str
     state: ModelState
     progress: float  # of loading, 0 to 1
-    description: str  # device, dtype, attention; the sentence of the error when failed
+    description: str  # device, dtype, attention; why, when failed
     demo: bool
     max_pixels: int | None = None  # larger pictures are reduced to this; None: not known yet

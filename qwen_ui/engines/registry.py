@@ -218,7 +218,8 @@ class EngineRegistry:
             elif slot.loading is not None:
                 state, progress = ModelState.LOADING, slot.progress
             elif slot.error is not None:
-                return ModelInfo(name, ModelState.FAILED, 0.0, str(slot.error), demo)
+                reason = str(slot.error.params.get("reason", slot.error))
+                return ModelInfo(name, ModelState.FAILED, 0.0, reason, demo)
             else:
                 state, progress = ModelState.UNLOADED, 0.0
         told = _told(spec) if spec else ""
