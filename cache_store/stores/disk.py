@@ -13,10 +13,11 @@ from typing import NamedTuple, TypeVar
 
 import diskcache
 
-from cache_store.errors import StoreUnavailable
+from cache_store.errors import CorruptEntry, StoreUnavailable
 from cache_store.stores.base import Stored, named
 from cache_store.stores.damage import alone, identity, is_damage, move_aside
-from cache_store.stores.rows import Label, Rows
+from cache_store.stores.labels import Label
+from cache_store.stores.rows import FIRST, Rows
 from cache_store.stores.tally import Length, Tally
 
 T = TypeVar("T")
@@ -55,7 +56,7 @@ class DiskStore:
 
     def get(self, name: str) -> Stored | None:
         found = self._guard(lambda rows: rows.read(name))
-        if found is None or found[1] <= time.time():
+        if found is None:
             return None
         value, expires_at, label = found
         return Stored(value, expires_at, label.tags, label.cost_s)
@@ -99,7 +100,8 @@ class DiskStore:
     def names(self, tag: str | None = None) -> Iterator[str]:
         name = None if tag is None else named(tag)
         if name is not None:
-            yield from [name] if self.get(name) is not None else []
+            with suppress(CorruptEntry):
+                yield from [name] if self.get(name) is not None else []
             return
         pages = self._guard(lambda rows: rows.names(tag, time.time()))
         while (found := self._guard(lambda _: next(pages, None))) is not None:
@@ -114,7 +116,7 @@ class DiskStore:
 
     def size(self) -> tuple[int, int]:
         """(entries, bytes of the database in use and of its files)."""
-        return self._guard(lambda rows: (len(rows), rows.volume()))
+        return self._guard(lambda rows: (rows.entries(), rows.volume()))
 
     def close(self) -> None:
         self._rows.close()
@@ -124,7 +126,7 @@ class DiskStore:
         self._guard(lambda _: self._tally.add())  # after it: who sees this finds the new one
 
     def _drop_tagged(self, tag: str) -> int:
-        count, after = 0, -1
+        count, after = 0, FIRST
         while True:  # each round is a transaction of its own: others may write in between
             dropped, last = self._guard(partial(Rows.drop_tagged, tag=tag, after=after))
             count += dropped

@@ -11,12 +11,12 @@ first; among equals, those that were used longest ago. The rank lives in diskcac
 from __future__ import annotations
 
 import hashlib
-import json
+import math
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, NamedTuple
+from typing import Any
 
 import diskcache
 
@@ -24,9 +24,9 @@ from cache_store.errors import CorruptEntry
 from cache_store.stores.base import new_generation
 from cache_store.stores.bytes_disk import BytesDisk
 from cache_store.stores.damage import Damaged
+from cache_store.stores.labels import Label, dump_label, label_tags, load_label
 
-# diskcache keeps one tag per row; ours says [cost in seconds, tag, tag, ...] in JSON. `Tags` finds
-# rows by a hash of each tag: hash proposes, the tags in the row decide.
+# `Tags` finds rows by a hash of each tag: hash proposes, the tags in the row's label decide.
 _LAYOUT = 2  # of the database; another one is emptied
 _SCHEMA = (
     "CREATE TABLE IF NOT EXISTS Tags (tag INTEGER NOT NULL, entry INTEGER NOT NULL,"
@@ -43,34 +43,37 @@ diskcache.EVICTION_POLICY[_POLICY] = {
     "get": None,
     "cull": None,  # `Rows` does it
 }
+_READ = "SELECT expire_time, tag, mode, filename, value FROM Cache WHERE key = ? AND raw = 1"
+FIRST = -(2**63)  # of rowids: planted ones may be negative
+_LARGEST = 2**50  # bytes; no row says more
 _PAGE = 500  # rows handled at once
 _ROW_BYTES = 700  # of names, tags and indexes beside a value; measured
 _EVICT_AT_ONCE = 20
 _RECENT = 1e-15  # of a rank, for each second: less than any difference in cost, and no tie
 
-
-class Label(NamedTuple):
-    """What a row's tag column says."""
-
-    cost_s: float
-    tags: tuple[str, ...]
+_ODD = (TypeError, ValueError, AttributeError)  # what upstream raises at settings of other types
 
 
 class Rows(diskcache.Cache):  # type: ignore[misc]  # diskcache has no types
     """The database of one directory. Raises what sqlite3, diskcache and the file system raise."""
 
     def __init__(self, directory: str, max_bytes: int, timeout_s: float) -> None:
-        super().__init__(
-            directory,
-            disk=BytesDisk,
-            timeout=timeout_s,
-            eviction_policy=_POLICY,
-            cull_limit=0,  # `write` and `sweep` see to the budget and to what has ended
-            statistics=0,
-            sqlite_auto_vacuum=2,  # incremental: upstream's full one moves pages at each delete
-            sqlite_cache_size=2**11,  # pages, in each thread
-            sqlite_mmap_size=0,  # a file truncated by others must be an error, not a SIGBUS
-        )
+        try:
+            super().__init__(
+                directory,
+                disk=BytesDisk,
+                timeout=timeout_s,
+                eviction_policy=_POLICY,
+                cull_limit=0,  # `write` and `sweep` see to the budget and to what has ended
+                statistics=0,
+                sqlite_auto_vacuum=2,  # incremental: upstream's full one moves pages at each delete
+                sqlite_cache_size=2**11,  # pages, in each thread
+                sqlite_mmap_size=0,  # a file truncated by others must be an error, not a SIGBUS
+            )
+            self._check_settings()
+        except _ODD as error:
+            diskcache.Cache.close(self)
+            raise Damaged("its settings are not ours") from error
         self._max_bytes = max_bytes
         self._unchecked = 0  # bytes written since the budget was looked at
         ((layout,),) = self._sql("PRAGMA user_version").fetchall()
@@ -83,13 +86,26 @@ class Rows(diskcache.Cache):  # type: ignore[misc]  # diskcache has no types
         self._sql_retry("INSERT OR IGNORE INTO State VALUES (?, ?)", first)
 
     def read(self, name: str) -> tuple[bytes, float, Label] | None:
-        """Value, end and label; None when there is no such row or it says no end."""
-        value, expires_at, label = self.get(name, expire_time=True, tag=True)
-        if value is None or expires_at is None:
-            return None
-        if type(expires_at) is not float:
-            raise CorruptEntry("a row's end is no time")
-        return value, expires_at, _load(label)
+        """Value, end and label; None when there is no such row, or it has ended. Raises
+        CorruptEntry."""
+        gone: object = None
+        while True:
+            found = self._sql(_READ, (name,)).fetchone()
+            if found is None:
+                return None
+            expires_at, label, mode, filename, value = found
+            if type(expires_at) is not float:
+                raise CorruptEntry("a row's end is no time")
+            if expires_at <= time.time():
+                return None
+            try:
+                fetched = self._disk.fetch(mode, filename, value, False)
+            except FileNotFoundError as error:
+                if filename == gone:
+                    raise CorruptEntry("the file of a value is lost") from error
+                gone = filename  # replaced or deleted in this moment: what does the row say now?
+            else:
+                return fetched, expires_at, load_label(label)
 
     def write(
         self, name: str, value: bytes, keep_s: float, label: Label, generation: int | None
@@ -101,7 +117,7 @@ class Rows(diskcache.Cache):  # type: ignore[misc]  # diskcache has no types
         with self._transact() as (sql, cleanup):
             if generation not in (None, self.generation()):
                 return False
-            self.set(name, value, expire=keep_s, tag=json.dumps([label.cost_s, *label.tags]))
+            self.set(name, value, expire=keep_s, tag=dump_label(label))
             ((entry,),) = sql("SELECT rowid FROM Cache WHERE key = ? AND raw = 1", (name,))
             sql("DELETE FROM Tags WHERE entry = ?", (entry,))
             for tag in label.tags:
@@ -138,7 +154,9 @@ class Rows(diskcache.Cache):  # type: ignore[misc]  # diskcache has no types
         )
         with self._transact() as (sql, cleanup):
             rows = sql(select, (_hash(tag), after, _PAGE)).fetchall()
-            found = [(entry, filename) for entry, filename, label in rows if tag in _tags(label)]
+            found = [
+                (entry, filename) for entry, filename, label in rows if tag in label_tags(label)
+            ]
             return _delete(sql, cleanup, found), rows[-1][0] if rows else None
 
     def names(self, tag: str | None, ends_after: float) -> Iterator[str]:
@@ -151,21 +169,24 @@ class Rows(diskcache.Cache):  # type: ignore[misc]  # diskcache has no types
             " AND c.raw = 1 AND c.expire_time > ? ORDER BY c.rowid LIMIT ?"
         )
         values = [] if tag is None else [_hash(tag)]
-        last = -1
+        last = FIRST
         while rows := self._sql(select, (*values, last, ends_after, _PAGE)).fetchall():
             last = rows[-1][0]
             for _, name, label in rows:
-                if type(name) is str and (tag is None or tag in _tags(label)):
+                if type(name) is str and (tag is None or tag in label_tags(label)):
                     yield name
 
     def touch_all(self, names: Iterable[str]) -> None:
         """Rank rows anew, in one transaction."""
-        select = "SELECT rowid, tag, max(size, length(value)) FROM Cache WHERE key = ? AND raw = 1"
+        select = (
+            "SELECT rowid, tag, max(size, ifnull(length(value), 0)) FROM Cache"
+            " WHERE key = ? AND raw = 1 AND typeof(size) = 'integer'"
+        )
         with self._transact() as (sql, _):
             for name in names:
                 for entry, label, size in sql(select, (name,)).fetchall():
                     with suppress(CorruptEntry):
-                        self._rank(sql, entry, _load(label).cost_s, size or 0)
+                        self._rank(sql, entry, load_label(label).cost_s, size)
 
     def sweep(self) -> None:
         """Remove ended rows and what exceeds the budget, and give free pages back."""
@@ -180,7 +201,21 @@ class Rows(diskcache.Cache):  # type: ignore[misc]  # diskcache has no types
         """Bytes in use: pages that are not free, and the files of large values."""
         ((pages,),) = self._sql("PRAGMA page_count").fetchall()
         ((free,),) = self._sql("PRAGMA freelist_count").fetchall()
-        return int(self._page_size * (pages - free) + self.reset("size"))
+        return int(self._page_size * (pages - free)) + self._counted("size")
+
+    def entries(self) -> int:
+        """How many rows there are."""
+        return self._counted("count")
+
+    def clear(self) -> int:
+        """Delete every row, a page in each transaction; how many there were."""
+        select, count = "SELECT rowid, filename FROM Cache LIMIT ?", 0
+        while True:
+            with self._transact() as (sql, cleanup):
+                found = sql(select, (_PAGE,)).fetchall()
+                count += _delete(sql, cleanup, found)
+            if not found:
+                return count
 
     def abandon(self) -> None:
         """End a transaction that an error left open: else this thread could never begin another."""
@@ -188,6 +223,44 @@ class Rows(diskcache.Cache):  # type: ignore[misc]  # diskcache has no types
         if connection is not None and connection.in_transaction:
             with suppress(sqlite3.Error):
                 connection.rollback()
+
+    @property
+    def _con(self) -> sqlite3.Connection:
+        try:
+            connection: sqlite3.Connection = super()._con
+        except _ODD as error:  # it reads the settings
+            raise Damaged("its settings are not ours") from error
+        connection.text_factory = _text
+        return connection
+
+    def _check_settings(self) -> None:
+        """Upstream has made attributes of whatever stood there."""
+        ours = diskcache.core.DEFAULT_SETTINGS | diskcache.core.METADATA
+        for name, value in self._sql("SELECT key, value FROM Settings"):
+            if name not in ours or not isinstance(value, type(ours[name])):
+                raise ValueError(f"{name}: {value!r}")
+
+    def _counted(self, what: str) -> int:
+        """What triggers keep of all rows; counted anew where a planted row has spoilt it."""
+        select = "SELECT value FROM Settings WHERE key = ?"
+        found = self._sql(select, (what,)).fetchone()
+        if found is None or type(found[0]) is not int or found[0] < 0:
+            self._recount()
+            found = self._sql(select, (what,)).fetchone()
+        if found is None:
+            raise Damaged("a count is lost")
+        return int(found[0])
+
+    def _recount(self) -> None:
+        with self._transact() as (sql, cleanup):
+            found = sql(
+                "SELECT rowid, filename FROM Cache WHERE typeof(size) != 'integer' OR size < 0"
+                " OR size > ?", (_LARGEST,),
+            ).fetchall()  # fmt: skip
+            _delete(sql, cleanup, found)
+            sql("UPDATE Settings SET value = (SELECT count(*) FROM Cache) WHERE key = 'count'")
+            sql("UPDATE Settings SET value = (SELECT ifnull(sum(size), 0) FROM Cache)"
+                " WHERE key = 'size'")  # fmt: skip
 
     @contextmanager
     def _transact(self, retry: bool = False, filename: str | None = None) -> Iterator[Any]:
@@ -232,7 +305,8 @@ class Rows(diskcache.Cache):  # type: ignore[misc]  # diskcache has no types
             if not lowest:
                 break
             _delete(sql, cleanup, [row[:2] for row in lowest])
-            sql("UPDATE State SET value = ? WHERE name = 'clock'", (lowest[-1][2],))
+            if type(lowest[-1][2]) is float and math.isfinite(lowest[-1][2]):
+                sql("UPDATE State SET value = ? WHERE name = 'clock'", (lowest[-1][2],))
             went = True
         return went
 
@@ -244,23 +318,11 @@ def _delete(sql: Any, cleanup: Any, rows: list[tuple[int, str | None]]) -> int:
     return len(rows)
 
 
+def _text(data: bytes) -> str:
+    """A text of the database, which need not be UTF-8 where somebody else wrote it."""
+    return data.decode("utf-8", "replace")
+
+
 def _hash(tag: str) -> int:
     digest = hashlib.blake2b(tag.encode("utf-8", "surrogatepass"), digest_size=8).digest()
     return int.from_bytes(digest, "big", signed=True)
-
-
-def _load(label: Any) -> Label:
-    """Raises CorruptEntry for a label that `Rows.write` did not write."""
-    try:
-        cost_s, *tags = json.loads(label)
-        return Label(float(cost_s), tuple(str(tag) for tag in tags))
-    except (ValueError, TypeError) as error:
-        raise CorruptEntry(f"a row's label is not ours: {error}") from error
-
-
-def _tags(label: Any) -> tuple[str, ...]:
-    """The tags of a row; none when its label is not ours."""
-    try:
-        return _load(label).tags
-    except CorruptEntry:
-        return ()
