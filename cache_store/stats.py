@@ -24,7 +24,7 @@ import threading
 import time
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from cache_store.bounds import upper_bound
 from cache_store.database import Database
@@ -62,6 +62,11 @@ _ADD_LATENCY = (
     "INSERT INTO latencies VALUES (?, ?, ?, ?) ON CONFLICT (hour, name, bucket)"
     " DO UPDATE SET count = count + excluded.count"
 )
+_READ_LATENCIES = (
+    "SELECT * FROM latencies WHERE hour >= ? AND typeof(bucket) = 'integer'"
+    " AND bucket BETWEEN -1000 AND 1000"
+)
+_LARGEST = 2**60  # of a count
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,11 +185,11 @@ class StatsRecorder:
     def _written(self, oldest: int, first_hour: int) -> _Counts:
         read = self._database.read
         slots = read("SELECT slot, name, value FROM slots WHERE slot >= ?", (oldest,))
-        latencies = read("SELECT * FROM latencies WHERE hour >= ?", (first_hour,))
+        latencies = read(_READ_LATENCIES, (first_hour,))
         return _Counts(
-            dict(read("SELECT name, value FROM counters")),
-            {(slot, name): value for slot, name, value in slots},
-            {(hour, what, number): count for hour, what, number, count in latencies},
+            dict(filter(_sound, read("SELECT name, value FROM counters"))),
+            {(slot, name): value for slot, name, value in filter(_sound, slots)},
+            {(hour, what, n): count for hour, what, n, count in filter(_sound, latencies)},
         )
 
     def _write(self, counts: _Counts) -> bool:
@@ -207,6 +212,12 @@ class StatsRecorder:
     def _write_often(self) -> None:
         while not self._closing.wait(_FLUSH_EVERY_S):
             self.flush()
+
+
+def _sound(row: tuple[Any, ...]) -> bool:
+    """Whether a row can be added up; its columns take values of any type."""
+    *_, amount = row
+    return type(amount) in (int, float) and 0 <= amount <= _LARGEST
 
 
 def _add(into: dict[_Key, float], amounts: Mapping[_Key, float]) -> None:

@@ -87,3 +87,14 @@ def test_a_broken_file_still_remembers_in_memory(tmp_path: Path) -> None:
     memo.put("file", CAT)
     assert memo.get("file") == CAT
     assert memo.get("other") is None
+
+
+@pytest.mark.parametrize("column", ["digest", "width", "height", "frames"])
+@pytest.mark.parametrize("value", [b"\xff", "text", 1.5])
+def test_what_another_type_was_planted_in_is_not_remembered(column: str, value: object) -> None:
+    if column == "digest" and value != b"\xff":
+        return
+    database = Database(None)
+    DigestMemo(database).put("file", CAT)
+    database.write([(f"UPDATE digests SET {column} = ?", [(value,)])])
+    assert DigestMemo(database).get("file") is None
