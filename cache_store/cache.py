@@ -21,7 +21,7 @@ from cache_store.keys import make_key
 from cache_store.looks import Looks
 from cache_store.material import query_of
 from cache_store.memo import DigestMemo
-from cache_store.shelf import Found, Shelf, is_current, is_finished, serves
+from cache_store.shelf import Found, Shelf, is_current, is_finished, load_finished, serves
 from cache_store.similar import SimilarQuestions
 from cache_store.stats import StatsRecorder
 from cache_store.stores.base import Store, Stored, name_tag
@@ -144,8 +144,17 @@ class ResponseCache:
         return self._store.names(tag)
 
     def read(self, name: str) -> Stored | None:
-        """An entry as it is stored, unchecked. For packs and housekeeping."""
-        return self._store.read(name)
+        """An entry as it is stored, its value unchecked. A damaged one is dropped and counted."""
+        try:
+            return self._store.read(name)
+        except CorruptEntry as error:
+            self._shelf.drop_damaged(name, error)
+            return None
+
+    def inspect(self, name: str) -> tuple[Stored, CacheEntry] | None:
+        """An entry as it is stored, and what it says. Changes nothing. Raises CorruptEntry."""
+        stored = self._store.read(name)
+        return None if stored is None else (stored, load_finished(stored.value))
 
     def adopt(self, entry: CacheEntry) -> Adopted:
         """Keep an entry of another cache, with its own age and end. Not counted.
@@ -154,7 +163,7 @@ class ResponseCache:
         """
         query = query_of(entry)
         if not is_finished(entry.answer, entry.max_tokens):
-            raise CorruptEntry("not a finished answer")
+            raise CorruptEntry(f"not a finished answer ({entry.answer.finish_reason})")
         if not is_current(entry, self._now()):
             return Adopted.EXPIRED
         held = self._shelf.exactly(query)

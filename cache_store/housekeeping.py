@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 
 from cache_store import codec
@@ -39,7 +38,10 @@ def count_stale(store: TieredStore, model: str, fingerprint: str) -> Stale:
 
 def _entries(store: TieredStore, tag: str | None = None) -> Iterator[tuple[str, CacheEntry]]:
     for name in store.names(tag):
-        kept = store.read(name)
-        if kept is not None:
-            with suppress(CorruptEntry):
-                yield name, codec.load(kept.value)
+        try:
+            kept = store.read(name)
+            entry = codec.load(kept.value) if kept is not None else None
+        except CorruptEntry:
+            continue
+        if entry is not None:
+            yield name, entry

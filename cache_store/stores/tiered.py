@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import ParamSpec, TypeVar
 
-from cache_store.errors import CorruptEntry, StoreUnavailable
+from cache_store.errors import StoreUnavailable
 from cache_store.stores.base import Store, Stored
 from cache_store.types import Tier
 
@@ -39,19 +39,19 @@ class TieredStore:
         self.faults = 0
 
     def locate(self, name: str) -> tuple[bytes, Tier] | None:
-        """The value and where it was found."""
+        """The value and where it was found. Raises CorruptEntry where what is there is no value."""
         return self.locate_in(self.generation(), name)
 
     def locate_in(self, generation: int | None, name: str) -> tuple[bytes, Tier] | None:
         """The same where `generation` was just asked for: several names need it only once."""
-        stored = self._try(Tier.L1, self._read, self._l1, name)
+        stored = self._try(Tier.L1, self._l1.get, name)
         if stored is not None:
             if self._l2 is not None and generation is not None:
                 self._try(Tier.L2, self._l2.touch, (name,))
             return stored.value, Tier.L1
         if self._l2 is None or generation is None:
             return None
-        stored = self._try(Tier.L2, self._read, self._l2, name)
+        stored = self._try(Tier.L2, self._l2.get, name)
         if stored is None:
             return None
         self._put_l1(name, stored, generation)
@@ -108,8 +108,11 @@ class TieredStore:
         return iter(())
 
     def read(self, name: str) -> Stored | None:
-        """A value with its tags, wherever it is; not promoted, and not used. For housekeeping."""
-        found = (self._try(t, self._read, s, name, used=False) for t, s in self._tiers.items())
+        """A value with its tags, wherever it is; not promoted, and not used. For housekeeping.
+
+        Raises CorruptEntry as `locate` does.
+        """
+        found = (self._try(tier, store.peek, name) for tier, store in self._tiers.items())
         return next((stored for stored in found if stored is not None), None)
 
     def size(self, tier: Tier) -> tuple[int, int]:
@@ -140,15 +143,6 @@ class TieredStore:
             if generation not in (None, self._noted):
                 return False
             return self._try(Tier.L1, self._l1.put, name, stored) or False
-
-    def _read(self, store: Store, name: str, *, used: bool = True) -> Stored | None:
-        try:
-            return store.get(name) if used else store.peek(name)
-        except CorruptEntry as error:
-            log.warning("%s: %s", name, error)
-            self.faults += 1
-            store.delete(name)
-            return None
 
     def _clear(self, store: Store) -> bool:
         store.clear()
