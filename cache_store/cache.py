@@ -63,7 +63,7 @@ class ResponseCache:
         self._database = database
         self._policy = policy
         self._now = now
-        self._stats = StatsRecorder(database, now)
+        self._stats = StatsRecorder(database, now, store.lost)
         self._shelf = Shelf(store, self._stats, now)
         self._similar = SimilarQuestions(store)
         self._looks = Looks()
@@ -182,11 +182,15 @@ class ResponseCache:
         """
         self._similar.clear()  # what is still kept is read again
         self._shelf.forget()
-        return self._store.forget(tag)
+        count = self._store.forget(tag)
+        self.count(evicted_forgotten=count)
+        return count
 
     def forget_older(self, than_s: float) -> int:
         """Forget answers that were stored more than `than_s` seconds ago; how many. Reads all."""
-        return forget_older(self._store, self._now() - than_s)
+        count = forget_older(self._store, self._now() - than_s)
+        self.count(evicted_forgotten=count)
+        return count
 
     def stale(self, model: str, fingerprint: str) -> Stale:
         """How many answers of a model an upgrade to `fingerprint` would leave unused. Reads them
@@ -217,11 +221,14 @@ class ResponseCache:
         """Add to the statistics (`stats.py` lists the counters)."""
         self._stats.add(**amounts)
 
-    def clear(self) -> None:
-        """Forget every answer; statistics stay. Raises StoreUnavailable as `forget` does."""
-        self._store.clear()
+    def clear(self) -> int:
+        """Forget every answer; how many there were. Statistics stay. Raises StoreUnavailable as
+        `forget` does."""
         self._similar.clear()
         self._shelf.forget()
+        count = self._store.clear()
+        self.count(evicted_forgotten=count)
+        return count
 
     def stats(self) -> CacheStats:
         """Counters over all processes and restarts, and what is kept now."""
@@ -240,8 +247,8 @@ class ResponseCache:
     def close(self) -> None:
         """Write statistics and release files."""
         self._similar.close()
-        self._stats.close()
         self._store.close()
+        self._stats.close()  # after the store: what it could not write any more is counted
         self._database.close()
 
     def _keep(

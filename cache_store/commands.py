@@ -75,8 +75,7 @@ def stats(options: Options) -> int:
 def forget(options: Options) -> int:
     with _cache(options.cache) as cache:
         if options.all:
-            count = sum(1 for _ in cache.names())
-            cache.clear()
+            count = cache.clear()
         elif options.older_than is not None:
             count = cache.forget_older(options.older_than)
         else:

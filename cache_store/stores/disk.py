@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,7 @@ from cache_store.errors import CorruptEntry, StoreUnavailable
 from cache_store.stores.base import Stored, named
 from cache_store.stores.damage import alone, identity, is_damage, move_aside
 from cache_store.stores.labels import Label
+from cache_store.stores.losses import Losses
 from cache_store.stores.rows import FIRST, Rows
 from cache_store.stores.tally import Length, Tally
 
@@ -48,6 +49,7 @@ class DiskStore:
         self._max_bytes = max_bytes
         self._tally = Tally(directory / "forgotten")
         self._known = _Known(0, None, 0.0)
+        self._losses = Losses()
         self._lock = threading.Lock()
         try:
             self._rows, self._identity = self._open()
@@ -85,10 +87,11 @@ class DiskStore:
         self._renew()  # again: others may have copied what was not yet deleted
         return count
 
-    def clear(self) -> None:
+    def clear(self) -> int:
         self._renew()
-        self._guard(Rows.clear)
+        count = self._guard(Rows.clear)
         self._renew()
+        return count
 
     def generation(self) -> int:
         length, known = self._tally.length(), self._known
@@ -117,6 +120,9 @@ class DiskStore:
     def size(self) -> tuple[int, int]:
         """(entries, bytes of the database in use and of its files)."""
         return self._guard(lambda rows: (rows.entries(), rows.volume()))
+
+    def lost(self) -> Mapping[str, int]:
+        return self._losses.take()
 
     def close(self) -> None:
         self._rows.close()
@@ -178,7 +184,7 @@ class DiskStore:
         return rows, identity(self._file)
 
     def _connect(self) -> Rows:
-        return Rows(str(self._directory), self._max_bytes, _LOCK_TIMEOUT_S)
+        return Rows(str(self._directory), self._max_bytes, _LOCK_TIMEOUT_S, self._losses)
 
 
 def _first(error: BaseException) -> BaseException:

@@ -9,7 +9,7 @@ decide, so a set that names too much is harmless. A server that evicts may lose 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from itertools import islice
 from typing import Any, TypeVar
@@ -110,12 +110,15 @@ class RedisStore:
         self._renew()  # again: others may have copied what was not yet deleted
         return count
 
-    def clear(self) -> None:
+    def clear(self) -> int:
         self._renew()
-        pattern = f"{self._prefix}[eat]*"
-        for page in _pages(self._guard(lambda client: list(client.scan_iter(pattern, _PAGE)))):
-            self._guard(Redis.unlink, *page)
+        count = 0
+        for kind in "eat":  # entries, `all`, tag sets
+            found = self._guard(lambda c, k: list(c.scan_iter(f"{self._prefix}{k}*", _PAGE)), kind)
+            gone = sum(int(self._guard(Redis.unlink, *page)) for page in _pages(found))
+            count += gone if kind == "e" else 0
         self._renew()
+        return count
 
     def generation(self) -> int:
         known, until = self._known
@@ -143,6 +146,9 @@ class RedisStore:
     def size(self) -> tuple[int, int]:
         """(entries that were written and have not ended, bytes of the whole server)."""
         return self._guard(self._size)  # type: ignore[no-any-return]
+
+    def lost(self) -> Mapping[str, int]:
+        return {}  # what ends or has no room is the server's business
 
     def close(self) -> None:
         self._breaker.close()

@@ -14,6 +14,7 @@ import hashlib
 import math
 import sqlite3
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -25,6 +26,7 @@ from cache_store.stores.base import new_generation
 from cache_store.stores.bytes_disk import BytesDisk
 from cache_store.stores.damage import Damaged
 from cache_store.stores.labels import Label, dump_label, label_tags, load_label
+from cache_store.stores.losses import Losses
 
 # `Tags` finds rows by a hash of each tag: hash proposes, the tags in the row's label decide.
 _LAYOUT = 2  # of the database; another one is emptied
@@ -57,7 +59,7 @@ _ODD = (TypeError, ValueError, AttributeError)  # what upstream raises at settin
 class Rows(diskcache.Cache):  # type: ignore[misc]  # diskcache has no types
     """The database of one directory. Raises what sqlite3, diskcache and the file system raise."""
 
-    def __init__(self, directory: str, max_bytes: int, timeout_s: float) -> None:
+    def __init__(self, directory: str, max_bytes: int, timeout_s: float, losses: Losses) -> None:
         try:
             super().__init__(
                 directory,
@@ -75,6 +77,7 @@ class Rows(diskcache.Cache):  # type: ignore[misc]  # diskcache has no types
             diskcache.Cache.close(self)
             raise Damaged("its settings are not ours") from error
         self._max_bytes = max_bytes
+        self._losses = losses
         self._unchecked = 0  # bytes written since the budget was looked at
         ((layout,),) = self._sql("PRAGMA user_version").fetchall()
         if layout != _LAYOUT:
@@ -110,10 +113,12 @@ class Rows(diskcache.Cache):  # type: ignore[misc]  # diskcache has no types
     def write(
         self, name: str, value: bytes, keep_s: float, label: Label, generation: int | None
     ) -> bool:
-        """Row and tags in one transaction; False when the generation is another one by now."""
+        """Row and tags in one transaction; False when the generation is another one by now, or the
+        value has no room in the whole budget."""
         if len(value) > self._max_bytes:
             self.drop(name)
-            return True
+            return False
+        evicted: Counter[str] = Counter()
         with self._transact() as (sql, cleanup):
             if generation not in (None, self.generation()):
                 return False
@@ -125,8 +130,9 @@ class Rows(diskcache.Cache):  # type: ignore[misc]  # diskcache has no types
             self._rank(sql, entry, label.cost_s, len(value))
             self._unchecked += len(value) + _ROW_BYTES
             if self._unchecked > self._max_bytes // 256:
-                self._evict(sql, cleanup)
+                evicted = self._evict(sql, cleanup)
                 self._unchecked = 0
+        self._losses.add(**evicted)  # now that it is committed
         return True
 
     def generation(self) -> int:
@@ -190,11 +196,13 @@ class Rows(diskcache.Cache):  # type: ignore[misc]  # diskcache has no types
 
     def sweep(self) -> None:
         """Remove ended rows and what exceeds the budget, and give free pages back."""
-        self.expire()
-        while True:
-            with self._transact() as (sql, cleanup):
-                if not self._evict(sql, cleanup):
-                    break  # each round is a transaction of its own: others may write in between
+        for evict in (self._expire, self._evict):
+            while True:  # each round is a transaction of its own: others may write in between
+                with self._transact() as (sql, cleanup):
+                    evicted = evict(sql, cleanup)
+                if not evicted:
+                    break
+                self._losses.add(**evicted)
         self._sql(f"PRAGMA incremental_vacuum({_PAGE})").fetchall()
 
     def volume(self) -> int:
@@ -294,21 +302,30 @@ class Rows(diskcache.Cache):  # type: ignore[misc]  # diskcache has no types
             (cost_s / (size + _ROW_BYTES) + _RECENT * time.time(), entry),
         )
 
-    def _evict(self, sql: Any, cleanup: Any) -> bool:
-        """Delete some of the lowest rank while the budget is exceeded; whether any went."""
-        select = "SELECT rowid, filename, access_time FROM Cache ORDER BY access_time LIMIT ?"
-        went = False
+    def _expire(self, sql: Any, cleanup: Any) -> Counter[str]:
+        """Delete some that have ended; how many."""
+        select = "SELECT rowid, filename FROM Cache WHERE expire_time <= ? LIMIT ?"
+        ended = sql(select, (time.time(), _PAGE)).fetchall()
+        return +Counter(evicted_expired=_delete(sql, cleanup, ended))
+
+    def _evict(self, sql: Any, cleanup: Any) -> Counter[str]:
+        """Delete some of the lowest rank while the budget is exceeded; how many, by reason."""
+        select = (
+            "SELECT rowid, filename, access_time, expire_time <= ? FROM Cache"
+            " ORDER BY access_time LIMIT ?"
+        )
+        evicted: Counter[str] = Counter()
         for _ in range(_PAGE // _EVICT_AT_ONCE):
             if self.volume() <= self._max_bytes:
                 break
-            lowest = sql(select, (_EVICT_AT_ONCE,)).fetchall()
+            lowest = sql(select, (time.time(), _EVICT_AT_ONCE)).fetchall()
             if not lowest:
                 break
             _delete(sql, cleanup, [row[:2] for row in lowest])
             if type(lowest[-1][2]) is float and math.isfinite(lowest[-1][2]):
                 sql("UPDATE State SET value = ? WHERE name = 'clock'", (lowest[-1][2],))
-            went = True
-        return went
+            evicted.update("evicted_expired" if row[3] else "evicted_budget" for row in lowest)
+        return evicted
 
 
 def _delete(sql: Any, cleanup: Any, rows: list[tuple[int, str | None]]) -> int:

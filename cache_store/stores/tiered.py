@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from typing import ParamSpec, TypeVar
 
 from cache_store.errors import StoreUnavailable
 from cache_store.stores.base import Store, Stored
+from cache_store.stores.losses import Losses
 from cache_store.types import Tier
 
 log = logging.getLogger(__name__)
@@ -36,6 +38,7 @@ class TieredStore:
         self._failing: set[Tier] = set()
         self._lock = threading.Lock()  # over the generation of L1 and what is put into it
         self._noted: int | None = None
+        self._losses = Losses()
         self.faults = 0
 
     def locate(self, name: str) -> tuple[bytes, Tier] | None:
@@ -77,7 +80,10 @@ class TieredStore:
             took_l2 = self._try(Tier.L2, self._l2.put, name, stored, generation)
         if took_l2 is False:  # something was forgotten meanwhile
             return False
-        return self._put_l1(name, stored, generation) or bool(took_l2)
+        took_l1 = self._put_l1(name, stored, generation)
+        if took_l1 and not took_l2:
+            self._losses.add(dropped_writes=1)
+        return took_l1 or bool(took_l2)
 
     def delete(self, name: str) -> None:
         for tier, store in self._tiers.items():
@@ -90,10 +96,17 @@ class TieredStore:
             raise StoreUnavailable("a store cannot be reached, and may still hold what it had")
         return max(count or 0 for count in counts)
 
-    def clear(self) -> None:
-        done = [self._try(t, self._clear, s) for t, s in reversed(self._tiers.items())]
-        if None in done:
+    def clear(self) -> int:
+        counts = [self._try(tier, s.clear) for tier, s in reversed(self._tiers.items())]
+        if None in counts:
             raise StoreUnavailable("a store cannot be reached, and may still hold what it had")
+        return max(count or 0 for count in counts)
+
+    def lost(self) -> Mapping[str, int]:
+        """Of the last tier, since what memory drops is still there where there is another one; and
+        what a second tier that is out did not get."""
+        *_, last = [store.lost() for store in self._tiers.values()]
+        return Counter(last) + Counter(self._losses.take())
 
     def names(self, tag: str | None = None, limit: int | None = None) -> Iterator[str]:
         """Names in the last tier that answers; without a second tier, in memory."""
@@ -143,10 +156,6 @@ class TieredStore:
             if generation not in (None, self._noted):
                 return False
             return self._try(Tier.L1, self._l1.put, name, stored) or False
-
-    def _clear(self, store: Store) -> bool:
-        store.clear()
-        return True
 
     def _try(self, tier: Tier, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
         try:
