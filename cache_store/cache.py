@@ -123,7 +123,7 @@ class ResponseCache:
     ) -> float | None:
         """Keep a finished answer; the seconds it is kept for, or None when it is not kept.
 
-        `ttl_s` 0, an unfinished answer and a broken store keep nothing, and neither does an answer
+        `ttl_s` 0 or NaN, an unfinished answer and a broken store keep nothing, and neither does an answer
         whose `generation` (of the Miss it was computed for) has passed.
         """
         keep_s = ttl.keep_s(query, self._policy, ttl_s)

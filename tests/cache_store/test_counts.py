@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,8 +12,9 @@ import pytest
 from cache_store.cache import ResponseCache, open_cache
 from cache_store.stores.write_behind import WriteBehind
 from cache_store.tags import image_tag
+from cache_store.ttl import LONGEST_S
 from cache_store.types import CachePolicy, Evicted
-from tests.cache_store.children import NUMBERS, keep, question, text
+from tests.cache_store.children import NUMBERS, forget_memory, keep, question, served, text
 from tests.cache_store.samples import CAT, answer
 from tests.cache_store.stores.redis_server import RedisServer
 from tests.cache_store.stores.test_redis import until
@@ -76,6 +78,21 @@ def test_what_ended_is_counted(cache: ResponseCache, where: str) -> None:
     cache.lookup(question(0))
     settle(cache)
     assert counted(cache) == ({} if where == "redis" else {"expired": 1})
+
+
+@pytest.mark.parametrize("ttl_s", [math.inf, 1e300, math.nan, -math.inf])
+def test_a_time_without_end_is_kept_and_read_back_and_no_time_is_refused(
+    cache: ResponseCache, ttl_s: float
+) -> None:
+    kept_s = cache.store(question(0), answer(text=text(0)), ttl_s=ttl_s)
+    settle(cache)
+    if l2(cache) is not None:
+        forget_memory(cache)
+    assert kept_s == (LONGEST_S if ttl_s > 0 else None)
+    assert served(cache, 0) is (kept_s is not None)
+    stats = cache.stats()
+    assert (stats.stored, stats.refused) == ((1, 0) if kept_s else (0, 1))
+    assert (stats.errors, stats.dropped_writes) == (0, 0)
 
 
 def test_what_had_no_room_is_counted(cache: ResponseCache, where: str) -> None:
