@@ -123,7 +123,7 @@ class ResponseCache:
     ) -> float | None:
         """Keep a finished answer; the seconds it is kept for, or None when it is not kept.
 
-        `ttl_s` 0 or NaN, an unfinished answer and a broken store keep nothing, and neither does an answer
+        `ttl_s` 0 or NaN, an unfinished answer and a broken store keep nothing; nor does an answer
         whose `generation` (of the Miss it was computed for) has passed.
         """
         keep_s = ttl.keep_s(query, self._policy, ttl_s)
@@ -178,7 +178,8 @@ class ResponseCache:
         """Forget every answer with a tag of `cache_store.tags`; how many there were.
 
         Reaches what others hold in memory, write later, or compute now. Raises StoreUnavailable
-        when a tier could not be reached.
+        when a tier could not be reached: this process serves nothing of it from then on, and tells
+        that tier when it is back; others do not know before that, or ever, where this one ends.
         """
         self._similar.clear()  # what is still kept is read again
         self._shelf.forget()
@@ -187,7 +188,10 @@ class ResponseCache:
         return count
 
     def forget_older(self, than_s: float) -> int:
-        """Forget answers that were stored more than `than_s` seconds ago; how many. Reads all."""
+        """Forget answers that were stored more than `than_s` seconds ago; how many. Reads all.
+
+        Raises StoreUnavailable when a tier could not be read: what it holds is not forgotten.
+        """
         count = forget_older(self._store, self._now() - than_s)
         self.count(evicted_forgotten=count)
         return count

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 from cache_store import codec
-from cache_store.errors import CorruptEntry
+from cache_store.errors import CorruptEntry, StoreUnavailable
 from cache_store.keys import VERSION, encode
 from cache_store.stores.base import name_tag
 from cache_store.stores.tiered import TieredStore
@@ -23,9 +24,19 @@ class Stale:
 
 
 def forget_older(store: TieredStore, than: float) -> int:
-    """Forget what was stored before a time (seconds since the epoch); how many."""
+    """Forget what was stored before a time (seconds since the epoch); how many.
+
+    Raises StoreUnavailable after all that can be read was forgotten.
+    """
+    faults = store.faults
     names = [name for name, entry in _entries(store) if entry.created_at < than]
-    return sum(store.forget(name_tag(name)) for name in names)
+    count = 0
+    for name in names:
+        with suppress(StoreUnavailable):  # it is a fault
+            count += store.forget(name_tag(name))
+    if store.faults > faults:
+        raise StoreUnavailable("a store cannot be reached, and may still hold what it had")
+    return count
 
 
 def count_stale(store: TieredStore, model: str, fingerprint: str) -> Stale:

@@ -25,7 +25,7 @@ from cache_store.equivalents import Wordings, wordings
 from cache_store.errors import CorruptEntry
 from cache_store.keys import make_key
 from cache_store.stats import StatsRecorder
-from cache_store.stores.tiered import TieredStore
+from cache_store.stores.tiered import Standing, TieredStore
 from cache_store.types import (
     Answer,
     CacheEntry,
@@ -69,9 +69,9 @@ class Shelf:
         same = wordings(query, key, material)
         other: Found | None = None
         why = "absent"
-        generation = self._heed()
+        standing = self._heed()
         for name in _names(key, same, query.max_tokens):
-            found = self._at(generation, name)
+            found = self._at(standing, name)
             if isinstance(found, str):
                 why = why if found == "absent" else found
                 continue
@@ -99,18 +99,18 @@ class Shelf:
         """Drop what was decoded; what is still kept is decoded again."""
         self._load.cache_clear()
 
-    def _heed(self) -> int | None:
-        """The store's generation. What was decoded in another one is dropped."""
-        generation = self._store.generation()
-        if generation not in (None, self._generation):
+    def _heed(self) -> Standing:
+        """How the store stands. What was decoded in another generation is dropped."""
+        standing = self._store.standing()
+        if standing.generation not in (None, self._generation):
             self.forget()
-            self._generation = generation
-        return generation
+            self._generation = standing.generation
+        return standing
 
-    def _at(self, generation: int | None, name: str) -> Found | str:
+    def _at(self, standing: Standing, name: str) -> Found | str:
         """What lies under a name; a damaged entry is dropped and counted."""
         try:
-            located = self._store.locate_in(generation, name)
+            located = self._store.locate_in(standing, name)
             if located is None:
                 return "absent"
             value, tier = located
@@ -130,7 +130,7 @@ class Shelf:
         same = wordings(query, key, entry.material)
         if same is not None:
             shared = _slot(same.name, entry.answer, query.max_tokens)
-            held = self._at(self._store.generation(), shared)
+            held = self._at(self._store.standing(), shared)
             if isinstance(held, str) or held.entry.material == entry.material:
                 return shared
             if not is_current(held.entry, self._now()):
