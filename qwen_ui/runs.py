@@ -110,8 +110,8 @@ class Pending:
 
         `max_tokens` is part of the flight's key: a reader that asked for another length would read
         too little or too much. So is the generation: who asks after something was forgotten reads
-        nothing that was begun before. no-cache joins only no-cache; who does not ask for that may join
-        either, and read an answer that is newer than he needs.
+        nothing that was begun before. no-cache joins only no-cache; who does not ask for that may
+        join either, and read an answer that is newer than he needs.
         """
         control, material = self.request.cache, make_key(self.query)[1]
         asked = (material, self.query.max_tokens, self.miss.generation)
