@@ -158,6 +158,14 @@ def is_finished(answer: Answer, max_tokens: int) -> bool:
     return answer.finish_reason is FinishReason.STOP
 
 
+def places(query: CacheQuery, entry: CacheEntry) -> set[str]:
+    """The names that the answer to a query may be stored under."""
+    key, material = make_key(query)
+    same = wordings(query, key, material)
+    names = [str(key)] if same is None else [str(key), same.name]
+    return {_slot(name, entry.answer, query.max_tokens) for name in names}
+
+
 def _names(key: CacheKey, same: Wordings | None, max_tokens: int) -> Iterator[str]:
     """Where an answer may be: whole or cut, under the shared name or the exact one."""
     if same is not None:

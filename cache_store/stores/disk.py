@@ -40,13 +40,15 @@ class DiskStore:
     """A directory (mode 0700) with a byte budget; safe for many threads and processes.
 
     Not on NFS: SQLite's locks do not hold there. A database that turns out damaged, or that
-    somebody removed, is replaced by a new one, also while it is open.
+    somebody removed, is replaced by a new one, also while it is open; without `repair` it makes
+    every call raise StoreUnavailable instead.
     """
 
-    def __init__(self, directory: Path, max_bytes: int) -> None:
+    def __init__(self, directory: Path, max_bytes: int, *, repair: bool = True) -> None:
         self._directory = directory
         self._file = directory / "cache.db"
         self._max_bytes = max_bytes
+        self._repair = repair
         self._tally = Tally(directory / "forgotten")
         self._known = _Known(0, None, 0.0)
         self._losses = Losses()
@@ -161,6 +163,8 @@ class DiskStore:
         """Rows of a sound file. The damaged one is moved unless somebody already did so."""
         with self._lock:
             if rows is self._rows:
+                if not self._repair:
+                    raise error or FileNotFoundError(f"{self._file} was removed or replaced")
                 if error is not None and self._directory.is_dir():
                     with alone(self._directory):
                         if identity(self._file) == self._identity:
@@ -174,7 +178,7 @@ class DiskStore:
         try:
             rows = self._connect()
         except _FAULTS as error:
-            if not is_damage(error):
+            if not is_damage(error) or not self._repair:
                 raise  # locked, full or not permitted: the file itself may be sound
             with alone(self._directory):
                 move_aside(self._directory, error)
