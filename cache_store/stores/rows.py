@@ -1,5 +1,4 @@
-"""The rows of the disk store: a `diskcache.Cache` with many tags, a generation, and its own order
-of eviction.
+"""The rows of the disk store: many tags to each, a generation, and an order of eviction.
 
 **Eviction** is GreedyDual-Size (Cao and Irani, 1997). A row's rank is `clock + seconds it saves
 per byte`; the lowest rank goes first, and the clock then stands at that rank. So a row that nobody
@@ -12,21 +11,20 @@ from __future__ import annotations
 
 import hashlib
 import math
-import sqlite3
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import Any
 
 import diskcache
 
 from cache_store.errors import CorruptEntry
 from cache_store.stores.base import new_generation
-from cache_store.stores.bytes_disk import BytesDisk
 from cache_store.stores.damage import Damaged
 from cache_store.stores.labels import Label, dump_label, label_tags, load_label
 from cache_store.stores.losses import Losses
+from cache_store.stores.tables import PAGE, Tables, delete
 
 # `Tags` finds rows by a hash of each tag: hash proposes, the tags in the row's label decide.
 _LAYOUT = 2  # of the database; another one is emptied
@@ -47,35 +45,16 @@ diskcache.EVICTION_POLICY[_POLICY] = {
 }
 _READ = "SELECT expire_time, tag, mode, filename, value FROM Cache WHERE key = ? AND raw = 1"
 FIRST = -(2**63)  # of rowids: planted ones may be negative
-_LARGEST = 2**50  # bytes; no row says more
-_PAGE = 500  # rows handled at once
 _ROW_BYTES = 700  # of names, tags and indexes beside a value; measured
 _EVICT_AT_ONCE = 20
 _RECENT = 1e-15  # of a rank, for each second: less than any difference in cost, and no tie
 
-_ODD = (TypeError, ValueError, AttributeError)  # what upstream raises at settings of other types
 
-
-class Rows(diskcache.Cache):  # type: ignore[misc]  # diskcache has no types
+class Rows(Tables):
     """The database of one directory. Raises what sqlite3, diskcache and the file system raise."""
 
     def __init__(self, directory: str, max_bytes: int, timeout_s: float, losses: Losses) -> None:
-        try:
-            super().__init__(
-                directory,
-                disk=BytesDisk,
-                timeout=timeout_s,
-                eviction_policy=_POLICY,
-                cull_limit=0,  # `write` and `sweep` see to the budget and to what has ended
-                statistics=0,
-                sqlite_auto_vacuum=2,  # incremental: upstream's full one moves pages at each delete
-                sqlite_cache_size=2**11,  # pages, in each thread
-                sqlite_mmap_size=0,  # a file truncated by others must be an error, not a SIGBUS
-            )
-            self._check_settings()
-        except _ODD as error:
-            diskcache.Cache.close(self)
-            raise Damaged("its settings are not ours") from error
+        super().__init__(directory, timeout_s, _POLICY)
         self._max_bytes = max_bytes
         self._losses = losses
         self._unchecked = 0  # bytes written since the budget was looked at
@@ -149,7 +128,7 @@ class Rows(diskcache.Cache):  # type: ignore[misc]  # diskcache has no types
         """Delete a row, ended or not; how many there were."""
         with self._transact() as (sql, cleanup):
             found = sql("SELECT rowid, filename FROM Cache WHERE key = ? AND raw = 1", (name,))
-            return _delete(sql, cleanup, found.fetchall())
+            return delete(sql, cleanup, found.fetchall())
 
     def drop_tagged(self, tag: str, after: int) -> tuple[int, int | None]:
         """Delete some rows with the tag, in one transaction, of those that come after a place: how
@@ -159,11 +138,11 @@ class Rows(diskcache.Cache):  # type: ignore[misc]  # diskcache has no types
             " WHERE t.tag = ? AND t.entry > ? ORDER BY t.entry LIMIT ?"
         )
         with self._transact() as (sql, cleanup):
-            rows = sql(select, (_hash(tag), after, _PAGE)).fetchall()
+            rows = sql(select, (_hash(tag), after, PAGE)).fetchall()
             found = [
                 (entry, filename) for entry, filename, label in rows if tag in label_tags(label)
             ]
-            return _delete(sql, cleanup, found), rows[-1][0] if rows else None
+            return delete(sql, cleanup, found), rows[-1][0] if rows else None
 
     def names(self, tag: str | None, ends_after: float) -> Iterator[str]:
         """Names, page by page; no lock is held between pages."""
@@ -176,7 +155,7 @@ class Rows(diskcache.Cache):  # type: ignore[misc]  # diskcache has no types
         )
         values = [] if tag is None else [_hash(tag)]
         last = FIRST
-        while rows := self._sql(select, (*values, last, ends_after, _PAGE)).fetchall():
+        while rows := self._sql(select, (*values, last, ends_after, PAGE)).fetchall():
             last = rows[-1][0]
             for _, name, label in rows:
                 if type(name) is str and (tag is None or tag in label_tags(label)):
@@ -203,97 +182,13 @@ class Rows(diskcache.Cache):  # type: ignore[misc]  # diskcache has no types
                 if not evicted:
                     break
                 self._losses.add(**evicted)
-        self._sql(f"PRAGMA incremental_vacuum({_PAGE})").fetchall()
+        self._sql(f"PRAGMA incremental_vacuum({PAGE})").fetchall()
 
     def volume(self) -> int:
         """Bytes in use: pages that are not free, and the files of large values."""
         ((pages,),) = self._sql("PRAGMA page_count").fetchall()
         ((free,),) = self._sql("PRAGMA freelist_count").fetchall()
         return int(self._page_size * (pages - free)) + self._counted("size")
-
-    def entries(self) -> int:
-        """How many rows there are."""
-        return self._counted("count")
-
-    def clear(self) -> int:
-        """Delete every row, a page in each transaction; how many there were."""
-        select, count = "SELECT rowid, filename FROM Cache LIMIT ?", 0
-        while True:
-            with self._transact() as (sql, cleanup):
-                found = sql(select, (_PAGE,)).fetchall()
-                count += _delete(sql, cleanup, found)
-            if not found:
-                return count
-
-    def abandon(self) -> None:
-        """End a transaction that an error left open: else this thread could never begin another."""
-        connection = getattr(self._local, "con", None)
-        if connection is not None and connection.in_transaction:
-            with suppress(sqlite3.Error):
-                connection.rollback()
-
-    @property
-    def _con(self) -> sqlite3.Connection:
-        try:
-            connection: sqlite3.Connection = super()._con
-        except _ODD as error:  # it reads the settings
-            raise Damaged("its settings are not ours") from error
-        connection.text_factory = _text
-        return connection
-
-    def _check_settings(self) -> None:
-        """Upstream has made attributes of whatever stood there."""
-        ours = diskcache.core.DEFAULT_SETTINGS | diskcache.core.METADATA
-        for name, value in self._sql("SELECT key, value FROM Settings"):
-            if name not in ours or not isinstance(value, type(ours[name])):
-                raise ValueError(f"{name}: {value!r}")
-
-    def _counted(self, what: str) -> int:
-        """What triggers keep of all rows; counted anew where a planted row has spoilt it."""
-        select = "SELECT value FROM Settings WHERE key = ?"
-        found = self._sql(select, (what,)).fetchone()
-        if found is None or type(found[0]) is not int or found[0] < 0:
-            self._recount()
-            found = self._sql(select, (what,)).fetchone()
-        if found is None:
-            raise Damaged("a count is lost")
-        return int(found[0])
-
-    def _recount(self) -> None:
-        with self._transact() as (sql, cleanup):
-            found = sql(
-                "SELECT rowid, filename FROM Cache WHERE typeof(size) != 'integer' OR size < 0"
-                " OR size > ?", (_LARGEST,),
-            ).fetchall()  # fmt: skip
-            _delete(sql, cleanup, found)
-            sql("UPDATE Settings SET value = (SELECT count(*) FROM Cache) WHERE key = 'count'")
-            sql("UPDATE Settings SET value = (SELECT ifnull(sum(size), 0) FROM Cache)"
-                " WHERE key = 'size'")  # fmt: skip
-
-    @contextmanager
-    def _transact(self, retry: bool = False, filename: str | None = None) -> Iterator[Any]:
-        """As upstream, but files of values go with their rows where transactions are nested too:
-        old ones after the outermost commit, new ones when there is none. Upstream removes the old
-        ones when the inner one ends: a process killed before the commit had lost them.
-        """
-        outer = getattr(self._local, "files", None)
-        if outer is not None:
-            written, cleanup = outer
-            written.append(filename)
-            with super()._transact(retry, filename) as (sql, _):
-                yield sql, cleanup
-            return
-        written = [filename]
-        try:
-            with super()._transact(retry, filename) as (sql, cleanup):
-                self._local.files = written, cleanup
-                yield sql, cleanup
-        except BaseException:
-            for name in filter(None, written):
-                self._disk.remove(name)
-            raise
-        finally:
-            self._local.files = None
 
     def _rank(self, sql: Any, entry: int, cost_s: float, size: int) -> None:
         sql(
@@ -305,8 +200,8 @@ class Rows(diskcache.Cache):  # type: ignore[misc]  # diskcache has no types
     def _expire(self, sql: Any, cleanup: Any) -> Counter[str]:
         """Delete some that have ended; how many."""
         select = "SELECT rowid, filename FROM Cache WHERE expire_time <= ? LIMIT ?"
-        ended = sql(select, (time.time(), _PAGE)).fetchall()
-        return +Counter(evicted_expired=_delete(sql, cleanup, ended))
+        ended = sql(select, (time.time(), PAGE)).fetchall()
+        return +Counter(evicted_expired=delete(sql, cleanup, ended))
 
     def _evict(self, sql: Any, cleanup: Any) -> Counter[str]:
         """Delete some of the lowest rank while the budget is exceeded; how many, by reason."""
@@ -315,29 +210,17 @@ class Rows(diskcache.Cache):  # type: ignore[misc]  # diskcache has no types
             " ORDER BY access_time LIMIT ?"
         )
         evicted: Counter[str] = Counter()
-        for _ in range(_PAGE // _EVICT_AT_ONCE):
+        for _ in range(PAGE // _EVICT_AT_ONCE):
             if self.volume() <= self._max_bytes:
                 break
             lowest = sql(select, (time.time(), _EVICT_AT_ONCE)).fetchall()
             if not lowest:
                 break
-            _delete(sql, cleanup, [row[:2] for row in lowest])
+            delete(sql, cleanup, [row[:2] for row in lowest])
             if type(lowest[-1][2]) is float and math.isfinite(lowest[-1][2]):
                 sql("UPDATE State SET value = ? WHERE name = 'clock'", (lowest[-1][2],))
             evicted.update("evicted_expired" if row[3] else "evicted_budget" for row in lowest)
         return evicted
-
-
-def _delete(sql: Any, cleanup: Any, rows: list[tuple[int, str | None]]) -> int:
-    for entry, filename in rows:
-        sql("DELETE FROM Cache WHERE rowid = ?", (entry,))
-        cleanup(filename)
-    return len(rows)
-
-
-def _text(data: bytes) -> str:
-    """A text of the database, which need not be UTF-8 where somebody else wrote it."""
-    return data.decode("utf-8", "replace")
 
 
 def _hash(tag: str) -> int:

@@ -20,7 +20,7 @@ from tests.cache_store.samples import QUERY, answer
 from tests.cache_store.stores.redis_server import RedisServer
 from tests.cache_store.test_codec import ODD, sealed
 
-COLUMNS = {
+COLUMNS: dict[str, list[object]] = {
     "expire_time": [None, "never", b"x"],
     "tag": [None, "[", "[NaN]", "[" * 50_000, f"[{10**400}]", b"\xff"],
     "mode": [None, 0, 3, 4, "text", -1],

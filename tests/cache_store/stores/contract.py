@@ -217,12 +217,13 @@ class StoreContract(ABC):
         store.sweep()
         assert store.generation() == first
         seen = {first}
-        for forget in (
+        ways: list[Callable[[], int]] = [
             lambda: store.forget("absent"),
             lambda: store.forget("tag"),
             lambda: store.forget(name_tag("b")),
             store.clear,
-        ):
+        ]
+        for forget in ways:
             forget()
             assert store.generation() not in seen
             seen.add(store.generation())

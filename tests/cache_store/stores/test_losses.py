@@ -10,11 +10,11 @@ import pytest
 
 from cache_store.errors import StoreUnavailable
 from cache_store.stores import rows
+from cache_store.stores.base import Stored
 from cache_store.stores.disk import DiskStore
 from cache_store.stores.memory import MemoryStore
 from cache_store.stores.tiered import TieredStore
 from cache_store.stores.write_behind import WriteBehind
-from tests.cache_store.stores.broken import BreakableStore
 from tests.cache_store.stores.contract import lasting
 
 
@@ -64,7 +64,7 @@ def test_an_eviction_that_was_rolled_back_is_no_loss(
         raise OSError("broken")
 
     with monkeypatch.context() as failing:
-        failing.setattr(rows, "_delete", fail)
+        failing.setattr(rows, "delete", fail)
         store._rows._unchecked = 2**20  # so that this write looks at the budget
         store._max_bytes = store._rows._max_bytes = 2**19
         with pytest.raises(StoreUnavailable, match="broken"):
@@ -82,26 +82,22 @@ def test_a_value_larger_than_the_budget_is_not_called_kept(tmp_path: Path, kind:
     store.close()
 
 
-def test_what_the_inner_store_does_not_take_is_a_dropped_write(tmp_path: Path) -> None:
-    inner = BreakableStore()
-    store = WriteBehind(inner)
-    store.put("kept", lasting(b"x"))
-    store.put("large", lasting(bytes(2**20 + 1)))
+class Refusing(MemoryStore):
+    def put(self, name: str, stored: Stored, generation: int | None = None) -> bool:
+        if name == "refused":
+            raise StoreUnavailable("no")
+        return super().put(name, stored, generation)
+
+
+def test_what_the_inner_store_does_not_take_is_a_dropped_write() -> None:
+    store = WriteBehind(Refusing(100))
+    for name, size in (("kept", 1), ("large", 101), ("refused", 1), ("later", 1)):
+        store.put(name, lasting(bytes(size)))
     assert store.flush(10)
-    assert store.lost() == {"dropped_writes": 1}
-    store.generation()
-    broken = inner.put
-    inner.put = refuse  # type: ignore[method-assign]
-    store.put("refused", lasting(b"x"))
-    assert store.flush(10)
-    inner.put = broken  # type: ignore[method-assign]
-    assert store.lost() == {"dropped_writes": 1}
+    assert store.lost() == {"dropped_writes": 2}
     assert not store.lost()
+    assert sorted(store.names()) == ["kept", "later"]
     store.close()
-
-
-def refuse(*_: object) -> bool:
-    raise OSError("no")
 
 
 def test_of_two_tiers_the_last_one_loses() -> None:
