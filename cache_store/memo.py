@@ -51,7 +51,7 @@ class DigestMemo:
             "SELECT digest, width, height, frames FROM digests WHERE file = ? AND decoders = ?",
             (file_sha256, self._decoders),
         )
-        if not rows:
+        if not rows or [type(value) for value in rows[0]] != [str, int, int, int]:
             return None
         found = Remembered(*rows[0])
         self._keep(file_sha256, found)

@@ -16,6 +16,7 @@ from cache_store.database import Database
 _IN_MEMORY = 256
 _ON_DISK = 20_000  # about 40 MB with 16 frames each
 _PRUNE_EVERY = 100  # writes
+_LARGEST_S = 2.0**50
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ class VideoMemo:
             return None
         try:
             found = _read(rows[0][0])
-        except (TypeError, ValueError):  # damaged: it is looked at anew
+        except (TypeError, ValueError, RecursionError):  # damaged: it is looked at anew
             return None
         self._keep(key, found)
         return found
@@ -111,4 +112,13 @@ def _written(video: RememberedVideo) -> str:
 def _read(text: str) -> RememberedVideo:
     length_s, start_s, end_s, every_s, frames = json.loads(text)
     kept = tuple(RememberedFrame(*frame) for frame in frames)
+    times = (length_s, start_s, end_s, every_s, *(frame.at_s for frame in kept))
+    if not all(type(s) in (int, float) and abs(s) <= _LARGEST_S for s in times):
+        raise ValueError("a time is no number")
+    if not all(map(_is_picture, kept)):
+        raise ValueError("a picture is none")
     return RememberedVideo(length_s, start_s, end_s, every_s, kept)
+
+
+def _is_picture(frame: RememberedFrame) -> bool:
+    return [type(v) for v in (frame.digest, frame.width, frame.height)] == [str, int, int]

@@ -9,7 +9,8 @@ decide, so a set that names too much is harmless. A server that evicts may lose 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -109,12 +110,15 @@ class RedisStore:
         self._renew()  # again: others may have copied what was not yet deleted
         return count
 
-    def clear(self) -> None:
+    def clear(self) -> int:
         self._renew()
-        pattern = f"{self._prefix}[eat]*"
-        for page in _pages(self._guard(lambda client: list(client.scan_iter(pattern, _PAGE)))):
-            self._guard(Redis.unlink, *page)
+        count = 0
+        for kind in "eat":  # entries, `all`, tag sets
+            found = self._guard(lambda c, k: list(c.scan_iter(f"{self._prefix}{k}*", _PAGE)), kind)
+            gone = sum(int(self._guard(Redis.unlink, *page)) for page in _pages(found))
+            count += gone if kind == "e" else 0
         self._renew()
+        return count
 
     def generation(self) -> int:
         known, until = self._known
@@ -127,7 +131,9 @@ class RedisStore:
             return self._scan()
         name = named(tag)
         if name is not None:
-            return iter([name] if self.get(name) is not None else [])
+            with suppress(CorruptEntry):
+                return iter([name] if self.get(name) is not None else [])
+            return iter(())
         return self._tagged(tag, dict.fromkeys(self._members(f"t:{tag}")))
 
     def touch(self, names: Iterable[str]) -> None:
@@ -139,10 +145,10 @@ class RedisStore:
 
     def size(self) -> tuple[int, int]:
         """(entries that were written and have not ended, bytes of the whole server)."""
-        seconds, micros = self._guard(Redis.time)
-        now = seconds + micros / 1e6
-        entries = self._guard(Redis.zcount, self._prefix + "all", now, "+inf")
-        return int(entries), int(self._guard(Redis.info, "memory")["used_memory"])
+        return self._guard(self._size)  # type: ignore[no-any-return]
+
+    def lost(self) -> Mapping[str, int]:
+        return {}  # what ends or has no room is the server's business
 
     def close(self) -> None:
         self._breaker.close()
@@ -160,6 +166,11 @@ class RedisStore:
                 self._breaker.open(reason)
                 self._client.connection_pool.disconnect()
             raise StoreUnavailable(reason) from error
+
+    def _size(self, client: Any) -> tuple[int, int]:
+        seconds, micros = client.time()
+        entries = client.zcount(self._prefix + "all", seconds + micros / 1e6, "+inf")
+        return int(entries), int(client.info("memory")["used_memory"])
 
     def _answers(self) -> bool:
         try:
@@ -198,7 +209,7 @@ class RedisStore:
         cursor = 0
         while True:
             cursor, found = self._guard(Redis.zscan, self._prefix + key, cursor, count=_PAGE)
-            yield from (name.decode() for name, _ in found)
+            yield from _texts(name for name, _ in found)
             if cursor == 0:
                 return
 
@@ -208,7 +219,7 @@ class RedisStore:
         seen: set[str] = set()
         while True:
             cursor, found = self._guard(Redis.scan, cursor, start + "*", _PAGE)
-            fresh = {key.decode().removeprefix(start) for key in found} - seen
+            fresh = {key.removeprefix(start) for key in _texts(found)} - seen
             yield from fresh
             seen |= fresh
             if cursor == 0:
@@ -234,6 +245,13 @@ class RedisStore:
     def _may_evict(self) -> bool:
         told = self._guard(Redis.info, "memory")
         return bool(told.get("maxmemory_policy") != "noeviction")
+
+
+def _texts(found: Iterable[bytes]) -> Iterator[str]:
+    """What is no text is no name of ours."""
+    for name in found:
+        with suppress(UnicodeDecodeError):
+            yield name.decode()
 
 
 def _pages(items: Iterable[T]) -> Iterator[list[T]]:

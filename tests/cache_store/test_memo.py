@@ -118,3 +118,14 @@ def test_a_forgotten_picture_is_forgotten_with_every_file_of_it(tmp_path: Path) 
     for reader in (memo, DigestMemo(database)):
         assert [reader.get(file) for file in ("file", "re-saved", "other")] == [None, None, MOVING]
     database.close()
+
+
+@pytest.mark.parametrize("column", ["digest", "width", "height", "frames"])
+@pytest.mark.parametrize("value", [b"\xff", "text", 1.5])
+def test_what_another_type_was_planted_in_is_not_remembered(column: str, value: object) -> None:
+    if column == "digest" and value != b"\xff":
+        return
+    database = Database(None)
+    DigestMemo(database).put("file", CAT)
+    database.write([(f"UPDATE digests SET {column} = ?", [(value,)])])
+    assert DigestMemo(database).get("file") is None

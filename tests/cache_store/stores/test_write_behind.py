@@ -38,9 +38,10 @@ class HeldStore(MemoryStore):
         assert self.free.wait(10)
         return super().put(name, stored, generation)
 
-    def clear(self) -> None:
-        super().clear()
+    def clear(self) -> int:
+        count = super().clear()
         self.cleared.set()
+        return count
 
 
 @pytest.fixture
