@@ -128,7 +128,8 @@ class VideoOpener:
             load = partial(self._load, part, place, frame.digest)
             at_hand = partial(self._is_kept, key, frame.digest)
             parts.append(frame_times.stamp(frame.at_s))
-            parts.append(Frame(frame.digest, frame.width, frame.height, load, place, at_hand))
+            size = frame.width, frame.height
+            parts.append(Frame(frame.digest, *size, load, place, frame.at_s, at_hand))
         return tuple(parts)
 
     def _known(self, part: _Part, data: bytes) -> tuple[RememberedVideo, Path]:

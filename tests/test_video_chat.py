@@ -116,6 +116,33 @@ async def test_equal_frames_at_other_times_are_another_question(chat: Chat) -> N
         assert not is_hit(await chat.ask(*part.parts, "what?"))
 
 
+async def test_two_parts_of_a_video_are_another_question_than_the_whole(chat: Chat) -> None:
+    """The same frames at the same times: what tells them apart is where a video begins."""
+    whole = chat.service.open_video(CLIP)
+    parts = [chat.service.open_video(CLIP, start_s=start, end_s=start + 2) for start in (0, 2)]
+    shown = [part if isinstance(part, str) else part.digest for part in whole.parts]
+    both = (*parts[0].parts, *parts[1].parts)
+    assert [part if isinstance(part, str) else part.digest for part in both] == shown
+    await chat.ask(*whole.parts, "what?")
+    assert not is_hit(await chat.ask(*both, "what?"))
+    assert is_hit(await chat.ask(*whole.parts, "what?"))
+
+
+async def test_times_that_are_written_alike_are_another_question(
+    chat: Chat, tmp_path: Path
+) -> None:
+    """A model that is shown two frames at the mean of their times may read another time."""
+    still = video(seconds_of_grey(1, 40))
+    await chat.close()
+    asked = []
+    for fps in (3.0, 2.9):
+        other = Chat(tmp_path, video_fps=fps)
+        asked.append(other.service.open_video(still, end_s=0.9).parts)
+        assert not is_hit(await other.ask(*asked[-1], "what?"))
+        await other.close()
+    assert asked[0][::2] == asked[1][::2] == ("<0.0 seconds>", "<0.3 seconds>", "<0.7 seconds>")
+
+
 @pytest.mark.parametrize("other", [{"video_fps": 2.0}, {"video_frames": 2}], ids=str)
 async def test_another_sampling_is_another_question(
     chat: Chat, tmp_path: Path, other: dict[str, Any]
