@@ -224,3 +224,4 @@ class ModelInfo:
     description: str  # device, dtype, attention; the sentence of the error when failed
     demo: bool
     max_pixels: int | None = None  # larger pictures are reduced to this; None: not known yet
+    native_video: bool = False  # frames of a video are read as one, not as single pictures

@@ -1,7 +1,7 @@
 """From an uploaded video to a run of texts and pictures: a time, a frame, a time, a frame.
 
-Qwen3-VL reads a native video in the same order and with the same times. As pictures, frames need
-no torchvision, are hashed like any other picture, and are shared by all questions about them.
+Frames are hashed like any other picture, and are shared by all questions about them. Whether a
+model reads them as pictures or as a video is for its engine to say.
 """
 
 from __future__ import annotations
