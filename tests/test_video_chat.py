@@ -13,10 +13,14 @@ from PIL import Image as PILImage
 
 from qwen_ui import video_frames, videos
 from qwen_ui.errors import PictureGone
+from qwen_ui.events import ChatEvent
 from qwen_ui.runs import Pending
+from qwen_ui.server import build_service
+from qwen_ui.settings import Settings
 from qwen_ui.types import FinishReason, Match, Message, Video
+from tests.engines.tiny import save_tiny
 from tests.pictures import photo, saved
-from tests.service import Chat, collect, error_of, finish, is_hit, status, text, until
+from tests.service import Chat, collect, error_of, finish, is_hit, status, text, until, usage
 from tests.videos import number_of, seconds_of_grey, video
 
 CLIP = video()
@@ -285,3 +289,66 @@ async def test_nothing_is_prepared_where_a_video_would_have_to_be_decoded(
     assert (chat.engine.prepared, decoder.threads) == ([], [])
     chat.service.prepare([Message("user", chat.service.open_video(LONG).parts)])
     await until(lambda: chat.engine.prepared)
+
+
+# --- a model that reads videos natively ---------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def native_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny(tmp_path_factory.mktemp("tiny"), video=True)
+
+
+class Program:
+    """The service of these settings, with the model of a folder."""
+
+    def __init__(self, folder: Path, directory: Path, **settings: Any) -> None:
+        fixed = {"max_tokens": 8, "audit_rate": 0.0, "device": "cpu", "model": str(folder)}
+        self.service = build_service(Settings(cache_dir=directory, **fixed | settings))
+
+    async def ask(self, data: bytes, question: str) -> list[ChatEvent]:
+        parts = (*self.service.open_video(data).parts, question)
+        return await collect(self.service.stream(self.service.open([Message("user", parts)])))
+
+    async def close(self) -> None:
+        await asyncio.to_thread(self.service.close, 0.0)
+
+
+async def test_read_natively_a_video_is_a_hit_and_two_questions_share_all_before_them(
+    native_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = Program(native_folder, tmp_path)
+    first = await program.ask(CLIP, "what?")
+    other = await program.ask(CLIP, "how many?")
+    assert [is_hit(events) for events in (first, other)] == [False, False]
+    assert usage(first).known_pictures == 0
+    assert usage(other).known_pictures == 2  # pairs of the four frames
+    rest = usage(other).prompt_tokens - usage(other).cached_tokens
+    assert rest < len("how many?<|im_end|>\n<|im_start|>assistant\n")
+    forbid_decoding(monkeypatch)
+    again = await program.ask(CLIP, "how many?")
+    assert is_hit(again)
+    assert text(again) == text(other)
+    await program.close()
+
+
+async def test_the_two_ways_to_read_a_video_share_no_answer(
+    native_folder: Path, tmp_path: Path
+) -> None:
+    counts = []
+    for way in ("native", "pictures", "auto"):
+        program = Program(native_folder, tmp_path, video_input=way)
+        events = await program.ask(CLIP, "what?")
+        assert is_hit(events) == (way == "auto")  # which is native
+        counts.append(usage(events).prompt_tokens)
+        await program.close()
+    assert counts[0] == counts[2] != counts[1]
+
+
+async def test_what_is_set_for_other_models_leaves_the_demo_model_at_pictures(
+    tmp_path: Path,
+) -> None:
+    program = Program(Path("demo"), tmp_path, video_input="native")
+    assert not is_hit(await program.ask(CLIP, "what?"))
+    assert [model.native_video for model in program.service.models() if model.demo] == [False]
+    await program.close()

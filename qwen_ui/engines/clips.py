@@ -38,13 +38,14 @@ class Clip:
 
 
 def pieces(parts: Sequence[str | Image]) -> list[str | Image | Clip]:
-    """The parts of a message with its videos in one piece each; the times that stood before their
-    frames are left out."""
+    """The parts of a message with its videos in one piece each; the times before their frames are
+    left out. A frame without a time is a picture, as it is in the key."""
     found: list[str | Image | Clip] = []
-    for part, following in zip_longest(parts, parts[1:]):
-        if not isinstance(part, Frame):
-            if not isinstance(following, Frame):
-                found.append(part)
+    for before, part, following in zip((None, *parts), parts, (*parts[1:], None), strict=False):
+        if isinstance(part, str) and isinstance(following, Frame):
+            continue
+        if not (isinstance(part, Frame) and isinstance(before, str)):
+            found.append(part)
         elif found and isinstance(found[-1], Clip) and _goes_on(found[-1], part):
             found[-1] = Clip((*found[-1].frames, part))
         else:

@@ -59,7 +59,9 @@ def test_the_last_of_an_odd_number_makes_a_pair_with_itself() -> None:
     assert paired(1) == [(0, 0, 0.0)]
 
 
-def test_a_frame_without_a_time_is_a_frame() -> None:
+def test_a_frame_without_a_time_is_a_picture() -> None:
+    """Its key is that of a picture as well."""
     frames = [part for part in clip(1, 2) if isinstance(part, Frame)]
-    (video,) = pieces(frames)
-    assert seconds(video) == [0.0, 1.0]
+    assert pieces(frames) == frames
+    video, frame = pieces((*clip(1, 2), frames[1]))
+    assert (seconds(video), frame) == ([0.0, 1.0], frames[1])

@@ -14,11 +14,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image as PILImage
 from transformers import AutoConfig, Qwen3VLForConditionalGeneration
 from transformers.models.qwen3_vl.video_processing_qwen3_vl import Qwen3VLVideoProcessor
 
+from cache_store import images
 from qwen_ui.demo_model import VARIANTS, WEIGHTS
-from qwen_ui.engines.clips import Clip, pieces
+from qwen_ui.engines.clips import Clip
 from qwen_ui.engines.features import pixels_of
 from qwen_ui.engines.processor import PictureProcessor, load_processor
 from qwen_ui.engines.prompt import PairKey, Prompt, build_prompt
@@ -30,7 +32,7 @@ from qwen_ui.engines.video_input import (
     resolve_video_input,
 )
 from qwen_ui.errors import ModelFailed
-from qwen_ui.types import Message
+from qwen_ui.types import Frame, Message
 from tests.engines.tiny import clip, native_demo, picture, write_video_config
 from tests.engines.video_reference import Reference, WithoutTorchvision, reference_of
 
@@ -248,14 +250,28 @@ def test_a_template_without_videos_is_a_clear_error(folder: Path) -> None:
         load_video_input("m", folder, demo)
 
 
-def test_the_frames_of_a_message_are_what_the_model_gets(
+# --- what is hashed is what is run ---------------------------------------------------------------
+
+
+def frames_of(values: torch.Tensor, width: int, height: int) -> list[PILImage.Image]:
+    """The inverse of patching and normalising (patch 16, merged 2 by 2, two frames)."""
+    patches = values.double().view(height // 32, width // 32, 2, 2, 3, 2, 16, 16)
+    frames = patches.permute(5, 0, 2, 6, 1, 3, 7, 4).reshape(2, height, width, 3)
+    exact = (frames * 0.5 + 0.5) * 255
+    assert (exact - exact.round()).abs().max() < 1e-3
+    return [PILImage.fromarray(frame.numpy()) for frame in exact.round().to(torch.uint8)]
+
+
+def test_the_frames_inside_the_models_input_have_the_digests_of_the_key(
     processor: PictureProcessor, video: VideoInput, shell: Qwen3VLForConditionalGeneration
 ) -> None:
-    """Each digest of a pair is that of the pixels behind it."""
-    parts = clip(1, 2, 3)
+    parts = clip(1, 2, 3, size=(96, 64))
     prompt = build_prompt((user(*parts),), processor, shell, 10_000, video)
-    (found,) = pieces(parts)
-    assert isinstance(found, Clip)
-    for span, pair in zip(prompt.pictures, found.pairs, strict=True):
-        assert span.key[:2] == (pair.first.digest, pair.second.digest)
-        assert span.images == (pair.first, pair.second)
+    seen = []
+    for span in prompt.pictures:
+        for frame in frames_of(pixels_of(span, processor, video), 96, 64):
+            frame.info["frames"] = 1
+            seen.append(images.digest(frame))
+    first, second, third = (part.digest for part in parts if isinstance(part, Frame))
+    assert seen == [first, second, third, third]
+    assert [digest for span in prompt.pictures for digest in span.key[:2]] == seen
