@@ -1,7 +1,7 @@
 """From an uploaded video to a run of texts and pictures: a time, a frame, a time, a frame.
 
-Qwen3-VL reads a native video in the same order and with the same times. As pictures, frames need
-no torchvision, are hashed like any other picture, and are shared by all questions about them.
+Frames are hashed like any other picture, and are shared by all questions about them. Whether a
+model reads them as pictures or as a video is for its engine to say.
 """
 
 from __future__ import annotations
@@ -129,7 +129,8 @@ class VideoOpener:
             load = partial(self._load, part, place, frame.digest)
             at_hand = partial(self._is_kept, key, frame.digest)
             parts.append(frame_times.stamp(frame.at_s))
-            parts.append(Frame(frame.digest, frame.width, frame.height, load, place, at_hand))
+            size = frame.width, frame.height
+            parts.append(Frame(frame.digest, *size, load, place, frame.at_s, at_hand))
         return tuple(parts)
 
     def _known(self, part: _Part, data: bytes) -> tuple[RememberedVideo, Path]:

@@ -222,8 +222,10 @@ class EngineRegistry:
                 return ModelInfo(name, ModelState.FAILED, 0.0, reason, demo)
             else:
                 state, progress = ModelState.UNLOADED, 0.0
-        told = _told(spec) if spec else ""
-        return ModelInfo(name, state, progress, told, demo, spec.max_pixels if spec else None)
+        if spec is None:
+            return ModelInfo(name, state, progress, "", demo)
+        native = spec.video == "native"
+        return ModelInfo(name, state, progress, _told(spec), demo, spec.max_pixels, native)
 
 
 def _resolved(slot: _Slot) -> EngineSpec:
