@@ -303,7 +303,12 @@ class Program:
     """The service of these settings, with the model of a folder."""
 
     def __init__(self, folder: Path, directory: Path, **settings: Any) -> None:
-        fixed = {"max_tokens": 8, "audit_rate": 0.0, "device": "cpu", "model": str(folder)}
+        fixed: dict[str, Any] = {
+            "max_tokens": 8,
+            "audit_rate": 0.0,
+            "device": "cpu",
+            "model": str(folder),
+        }
         self.service = build_service(Settings(cache_dir=directory, **fixed | settings))
 
     async def ask(self, data: bytes, question: str) -> list[ChatEvent]:

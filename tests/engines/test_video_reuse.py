@@ -59,7 +59,7 @@ def engine(
 CLIP, OTHER = clip(1, 2, 3, 4), clip(5, 6, 7, 8)
 CONVERSATIONS: dict[str, tuple[Message, ...]] = {
     "a video": (user(*CLIP, "What is this?"),),
-    "another question": (user(*CLIP, "How many?"),),
+    "another question about it": (user(*CLIP, "How many?"),),
     "another video of the same form": (user(*OTHER, "What is this?"),),
     "backwards": (user(*clip(4, 3, 2, 1), "What is this?"),),
     "other pairs of the same frames": (user(*clip(1, 3, 2, 4), "What is this?"),),
@@ -71,8 +71,8 @@ CONVERSATIONS: dict[str, tuple[Message, ...]] = {
     "a picture before": (user(picture(1, (64, 64)), *clip(1, 2), "Same?"),),
     "a picture behind": (user(*clip(1, 2), picture(1, (64, 64)), "Same?"),),
     "ends in a video": (user("Look:", *CLIP),),
-    "two turns": (user(*CLIP, "What is this?"), says("A disc."), user("How many?")),
-    "three turns": (
+    "the next turn": (user(*CLIP, "What is this?"), says("A disc."), user("How many?")),
+    "many turns": (
         user(*clip(1, 2), "What?"),
         says("A disc."),
         user(*clip(5, 6), "And this?"),
@@ -122,12 +122,12 @@ def test_videos_that_differ_give_logits_that_differ(
 def test_two_questions_about_one_video_share_everything_before_the_question(
     engine: TransformersEngine, firsts: Firsts
 ) -> None:
-    first = firsts["another question"]
+    first = firsts["another question about it"]
     engine.forget()
     answered(engine, CONVERSATIONS["a video"])
-    again = answered(engine, CONVERSATIONS["another question"])
+    again = answered(engine, CONVERSATIONS["another question about it"])
     assert again == first
-    prompt = prompt_of(engine, CONVERSATIONS["another question"])
+    prompt = prompt_of(engine, CONVERSATIONS["another question about it"])
     assert again.filled.cached_tokens == prompt.pictures[-1].end + 2  # both marks of its end
     assert again.filled.known_pictures == 2
 
@@ -159,10 +159,10 @@ def test_encoded_pairs_are_known_in_another_place(
 def test_the_next_turn_begins_where_the_last_question_ended(
     engine: TransformersEngine, firsts: Firsts
 ) -> None:
-    first = firsts["two turns"]
+    first = firsts["the next turn"]
     engine.forget()
     asked = answered(engine, CONVERSATIONS["a video"])
-    again = answered(engine, CONVERSATIONS["two turns"])
+    again = answered(engine, CONVERSATIONS["the next turn"])
     assert again == first
     assert again.filled.cached_tokens == asked.filled.cache.get_seq_length() - TOKENS + 1
 
