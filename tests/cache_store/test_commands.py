@@ -296,8 +296,9 @@ def test_an_unfinished_answer_is_not_called_sound(
 @pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_export_leaves_nothing(directory: Path, tmp_path: Path, sign: int) -> None:
     script = (
-        "import runpy, sys, time\n"
+        "import runpy, signal, sys, time\n"
         "from cache_store.cache import ResponseCache\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # tests may ignore it
         "def wait(cache, name):\n"
         "    print('begun', flush=True)\n"
         "    time.sleep(60)\n"
