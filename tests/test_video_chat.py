@@ -309,9 +309,7 @@ class Program:
             "device": "cpu",
             "model": str(folder),
         }
-        self.service = build_service(
-            Settings(cache_dir=directory, model=str(folder), **fixed | settings)
-        )
+        self.service = build_service(Settings(cache_dir=directory, **fixed | settings))
 
     async def ask(self, data: bytes, question: str) -> list[ChatEvent]:
         parts = (*self.service.open_video(data).parts, question)
