@@ -101,9 +101,9 @@ SHARPEN = Stage(
     replace(
         SPREAD.mix, objects={1: 0.6, 2: 2.5, 3: 6}, turns=0.25,
         kinds=_POLISH
-        | {"shape": 2.0, "colour": 1.0, "count_of": 16.0, "describe": 4.5, "position": 4.0}
-        | {"stranger": 1.3},
+        | {"shape": 2.5, "colour": 1.0, "count_of": 16.0, "describe": 4.5, "position": 4.0}
+        | {"stranger": 2.0},
     ),
-    steps=450, lr=5e-4, auxiliary=0.0, vision=0.6, last_lr=0.02, after=("converse", "follow"),
+    steps=600, lr=5e-4, auxiliary=0.0, vision=0.6, last_lr=0.02, after=("converse", "follow"),
 )  # fmt: skip
 STAGES = (SEE, BIND, WIDEN, POLISH, SETTLE, CONVERSE, SPREAD, FOLLOW, SHARPEN)
