@@ -114,6 +114,9 @@ class WriteBehind:
     def generation(self) -> int:
         return self._inner.generation()
 
+    def replaced(self) -> object:
+        return self._inner.replaced()
+
     def names(self, tag: str | None = None) -> Iterator[str]:
         with self._changed:
             now, waiting = time.time(), list(self._pending.items())
