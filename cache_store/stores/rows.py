@@ -27,7 +27,7 @@ from cache_store.stores.losses import Losses
 from cache_store.stores.tables import PAGE, Tables, delete
 
 # `Tags` finds rows by a hash of each tag: hash proposes, the tags in the row's label decide.
-_LAYOUT = 2  # of the database; another one is emptied
+LAYOUT = 2  # of the database; another one is emptied
 _SCHEMA = (
     "CREATE TABLE IF NOT EXISTS Tags (tag INTEGER NOT NULL, entry INTEGER NOT NULL,"
     " PRIMARY KEY (tag, entry)) WITHOUT ROWID",
@@ -64,9 +64,9 @@ class Rows(Tables):
         self._losses = losses
         self._unchecked = 0  # bytes written since the budget was looked at
         ((layout,),) = self._sql("PRAGMA user_version").fetchall()
-        if layout != _LAYOUT:
+        if layout != LAYOUT:
             self.clear()
-            self._sql_retry(f"PRAGMA user_version = {_LAYOUT}")
+            self._sql_retry(f"PRAGMA user_version = {LAYOUT}")
         for statement in _SCHEMA:
             self._sql_retry(statement)
         first = ("generation", new_generation())

@@ -183,6 +183,6 @@ def test_what_was_replaced_while_it_was_read_is_not_kept_in_memory() -> None:
     before = store.standing()
     l2.put("name", KEPT._replace(value=b"newer"))
     store.standing()  # another reader
-    l2.get = lambda name: KEPT  # type: ignore[method-assign, assignment]
+    l2.get = lambda name: KEPT  # type: ignore[method-assign]
     assert store.locate_in(before, "name") == (b"value", Tier.L2)
     assert l1.get("name") is None
