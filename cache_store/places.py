@@ -47,7 +47,7 @@ def opened(where: str, *, must_exist: bool = True) -> Iterator[ResponseCache]:
             raise Trouble(f"there is no cache in {directory}: give the directory of one")
         for file in (answers / "cache.db", counts):
             if file is not None and file.exists():
-                _check(file)
+                _check(file, answers=file is not counts)
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     with closing(open_store(url, sys.maxsize, repair=False)) as store:
         store.generation()  # a server is asked for the first time
@@ -56,13 +56,18 @@ def opened(where: str, *, must_exist: bool = True) -> Iterator[ResponseCache]:
             yield cache
 
 
-def _check(file: Path) -> None:
-    """Raises Trouble where it is no database."""
+def _check(file: Path, *, answers: bool) -> None:
+    """Raises Trouble where it is no database, or one that opening would empty."""
+    from cache_store.stores.rows import LAYOUT  # which needs diskcache
+
     try:
         with closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True)) as database:
-            database.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            (tables,) = database.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            (layout,) = database.execute("PRAGMA user_version").fetchone()
     except sqlite3.Error as error:
         raise Trouble(
             f"{file} cannot be read ({error}): a server that is started on it puts damaged files"
             " aside and begins anew"
         ) from error
+    if answers and tables and layout != LAYOUT:
+        raise Trouble(f"{file} is of another version (layout {layout}): use the one that made it")

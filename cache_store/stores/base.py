@@ -66,6 +66,11 @@ class Store(Protocol):
         """See above. May be some tenths of a second old where asking is dear."""
         ...
 
+    def replaced(self) -> object:
+        """What differs after a value took the place of one that had not ended: copies elsewhere
+        may be of the earlier one. As of the last `generation`; asks for nothing itself."""
+        ...
+
     def names(self, tag: str | None = None) -> Iterator[str]:
         """Names of values that have not expired: all, or those with the tag; in no order.
 

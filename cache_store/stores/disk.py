@@ -29,9 +29,10 @@ _FAULTS = (sqlite3.Error, diskcache.Timeout, OSError)
 
 
 class _Known(NamedTuple):
-    """The generation that was read when the tally had this length."""
+    """The generation, and the number of values replaced, when the tally had this length."""
 
     generation: int
+    replaced: object
     length: Length | None
     until: float  # monotonic
 
@@ -50,7 +51,7 @@ class DiskStore:
         self._max_bytes = max_bytes
         self._repair = repair
         self._tally = Tally(directory / "forgotten")
-        self._known = _Known(0, None, 0.0)
+        self._known = _Known(0, None, None, 0.0)
         self._losses = Losses()
         self._lock = threading.Lock()
         try:
@@ -74,7 +75,11 @@ class DiskStore:
             self.delete(name)  # what was there before is not the value any more
             return True
         label = Label(stored.cost_s, stored.tags)
-        return self._guard(lambda rows: rows.write(name, stored.value, keep_s, label, generation))
+        before = self._guard(Rows.replaced)
+        kept = self._guard(lambda rows: rows.write(name, stored.value, keep_s, label, generation))
+        if self._guard(Rows.replaced) != before:
+            self._guard(lambda _: self._tally.add())  # perhaps for another process: it does no harm
+        return kept
 
     def delete(self, name: str) -> None:
         self._guard(lambda rows: rows.drop(name))
@@ -99,8 +104,12 @@ class DiskStore:
         length, known = self._tally.length(), self._known
         if length is None or length != known.length or time.monotonic() >= known.until:
             until = time.monotonic() + _BELIEVED_S
-            known = self._known = _Known(self._guard(Rows.generation), length, until)
+            generation, replaced = self._guard(Rows.generation), self._guard(Rows.replaced)
+            known = self._known = _Known(generation, replaced, length, until)
         return known.generation
+
+    def replaced(self) -> object:
+        return self._known.replaced
 
     def names(self, tag: str | None = None) -> Iterator[str]:
         name = None if tag is None else named(tag)

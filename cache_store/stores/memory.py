@@ -22,6 +22,7 @@ class MemoryStore:
         self._tagged: defaultdict[str, set[str]] = defaultdict(set)
         self._bytes = 0
         self._generation = new_generation()
+        self._replaced = 0
         self._losses = Losses()
 
     def get(self, name: str) -> Stored | None:
@@ -39,6 +40,7 @@ class MemoryStore:
         with self._lock:
             if generation not in (None, self._generation):
                 return False
+            self._replaced += self._current(name) is not None
             self._drop(name)
             fits = len(stored.value) <= self._max_bytes
             if fits:
@@ -68,6 +70,9 @@ class MemoryStore:
 
     def generation(self) -> int:
         return self._generation
+
+    def replaced(self) -> object:
+        return self._replaced
 
     def names(self, tag: str | None = None) -> Iterator[str]:
         with self._lock:

@@ -1,9 +1,9 @@
 """L2 that several machines share: Redis, Valkey, or whatever speaks their protocol.
 
 Keys, all below one prefix: `e:{name}` an entry, with the server's own TTL; `t:{tag}` and `all`,
-sorted sets of names by their end; `generation`. A tag set only proposes: the tags inside the entry
-decide, so a set that names too much is harmless. A server that evicts may lose a set, so there
-`forget` looks at every entry.
+sorted sets of names by their end; `generation`; `replaced`, when an entry last took the place of
+another. A tag set only proposes: the tags inside the entry decide, so a set that names too much is
+harmless. A server that evicts may lose a set, so there `forget` looks at every entry.
 """
 
 from __future__ import annotations
@@ -32,15 +32,19 @@ _GENERATION_S = 0.5  # how old a known generation may be: asking each time would
 _PAGE = 500  # names asked for at once
 _PEEK = 1024  # bytes that hold the head of nearly every entry
 
-# KEYS: entry, generation, all, tag sets. ARGV: value, ms to live, name, expected generation or "".
+# KEYS: entry, generation, replaced, all, tag sets. ARGV: value, ms to live, name, expected
+# generation or "".
 # Each set lives as long as its longest entry and loses the ended ones as it grows: by the server's
 # clock, since a client whose clock is ahead would take live ones of others for ended.
 _PUT = """
 if ARGV[4] ~= '' and redis.call('GET', KEYS[2]) ~= ARGV[4] then return 0 end
-redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 local time = redis.call('TIME')
+if redis.call('EXISTS', KEYS[1]) == 1 then
+  redis.call('SET', KEYS[3], time[1] .. '.' .. time[2])
+end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 local now = time[1] + time[2] / 1e6
-for i = 3, #KEYS do
+for i = 4, #KEYS do
   redis.call('ZREMRANGEBYSCORE', KEYS[i], '-inf', now)
   redis.call('ZADD', KEYS[i], now + ARGV[2] / 1000, ARGV[3])
   if redis.call('PTTL', KEYS[i]) < tonumber(ARGV[2]) then
@@ -69,6 +73,7 @@ class RedisStore:
         self._prefix = prefix
         self._put = self._client.register_script(_PUT)
         self._breaker = Breaker(self._answers)
+        self._replaced: object = None
         self._known = (0, float("-inf"))  # generation, and until when it is not asked for again
 
     def get(self, name: str) -> Stored | None:
@@ -92,7 +97,7 @@ class RedisStore:
             self.delete(name)  # what was there before is not the value any more
             return True
         sets = [self._prefix + "all", *(f"{self._prefix}t:{tag}" for tag in stored.tags)]
-        keys = [self._entry(name), self._prefix + "generation", *sets]
+        keys = [self._entry(name), self._prefix + "generation", self._prefix + "replaced", *sets]
         expected = "" if generation is None else str(generation)
         values: list[Any] = [frame(name, stored), keep_ms, name, expected]
         return bool(self._guard(lambda client: self._put(keys, values, client)) == 1)
@@ -125,6 +130,9 @@ class RedisStore:
         if time.monotonic() < until:
             return known
         return self._note(self._guard(self._ask_generation))
+
+    def replaced(self) -> object:
+        return self._replaced
 
     def names(self, tag: str | None = None) -> Iterator[str]:
         if tag is None:
@@ -184,7 +192,7 @@ class RedisStore:
 
     def _ask_generation(self, client: Any) -> int:
         key = self._prefix + "generation"
-        found = client.get(key)
+        found, self._replaced = client.mget(key, self._prefix + "replaced")
         if found is None:  # a new server, or one that lost it: then nothing older is to be trusted
             client.set(key, new_generation(), nx=True)
             found = client.get(key)

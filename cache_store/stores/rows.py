@@ -27,7 +27,7 @@ from cache_store.stores.losses import Losses
 from cache_store.stores.tables import PAGE, Tables, delete
 
 # `Tags` finds rows by a hash of each tag: hash proposes, the tags in the row's label decide.
-_LAYOUT = 2  # of the database; another one is emptied
+LAYOUT = 2  # of the database; another one is emptied
 _SCHEMA = (
     "CREATE TABLE IF NOT EXISTS Tags (tag INTEGER NOT NULL, entry INTEGER NOT NULL,"
     " PRIMARY KEY (tag, entry)) WITHOUT ROWID",
@@ -36,6 +36,7 @@ _SCHEMA = (
     " BEGIN DELETE FROM Tags WHERE entry = OLD.rowid; END",
     "CREATE TABLE IF NOT EXISTS State (name TEXT PRIMARY KEY, value) WITHOUT ROWID",
     "INSERT OR IGNORE INTO State VALUES ('clock', 0.0)",
+    "INSERT OR IGNORE INTO State VALUES ('replaced', 0)",
 )
 _POLICY = "seconds-per-byte"
 diskcache.EVICTION_POLICY[_POLICY] = {
@@ -44,6 +45,10 @@ diskcache.EVICTION_POLICY[_POLICY] = {
     "cull": None,  # `Rows` does it
 }
 _READ = "SELECT expire_time, tag, mode, filename, value FROM Cache WHERE key = ? AND raw = 1"
+_REPLACES = (
+    "UPDATE State SET value = value + 1 WHERE name = 'replaced' AND EXISTS"
+    " (SELECT 1 FROM Cache WHERE key = ? AND raw = 1 AND expire_time > ?)"
+)
 FIRST = -(2**63)  # of rowids: planted ones may be negative
 _ROW_BYTES = 700  # of names, tags and indexes beside a value; measured
 _EVICT_AT_ONCE = 20
@@ -59,9 +64,9 @@ class Rows(Tables):
         self._losses = losses
         self._unchecked = 0  # bytes written since the budget was looked at
         ((layout,),) = self._sql("PRAGMA user_version").fetchall()
-        if layout != _LAYOUT:
+        if layout != LAYOUT:
             self.clear()
-            self._sql_retry(f"PRAGMA user_version = {_LAYOUT}")
+            self._sql_retry(f"PRAGMA user_version = {LAYOUT}")
         for statement in _SCHEMA:
             self._sql_retry(statement)
         first = ("generation", new_generation())
@@ -101,6 +106,7 @@ class Rows(Tables):
         with self._transact() as (sql, cleanup):
             if generation not in (None, self.generation()):
                 return False
+            sql(_REPLACES, (name, time.time()))
             self.set(name, value, expire=keep_s, tag=dump_label(label))
             ((entry,),) = sql("SELECT rowid FROM Cache WHERE key = ? AND raw = 1", (name,))
             sql("DELETE FROM Tags WHERE entry = ?", (entry,))
@@ -119,6 +125,10 @@ class Rows(Tables):
         if found is None or type(found[0]) is not int:
             raise Damaged("the generation is lost")
         return int(found[0])
+
+    def replaced(self) -> object:
+        """How often `write` took the place of a row that had not ended."""
+        return self._sql("SELECT value FROM State WHERE name = 'replaced'").fetchone()
 
     def renew(self) -> None:
         """A new generation."""

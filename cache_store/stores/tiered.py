@@ -21,17 +21,22 @@ T = TypeVar("T")
 
 
 class Standing(NamedTuple):
-    """Which generation there is, and whether L2 can be asked now. None: L1 is out, and alone."""
+    """Which generation there is, and whether L2 can be asked now. None: L1 is out, and alone.
+
+    `replaced` is L2's.
+    """
 
     generation: int | None
     reachable: bool
+    replaced: object = None
 
 
 class TieredStore:
     """Reads L1, then L2 (and promotes with the entry's own end); writes through to both.
 
-    Where there is an L2, everything in L1 belongs to one generation of it. Before L1 is read that
-    generation is compared, so that what another process forgot is not served from here. While L2
+    Where there is an L2, everything in L1 belongs to one generation of it, and nothing in L2 was
+    replaced since. Before L1 is read that is compared, so that what another process forgot or has
+    asked anew is not served from here. While L2
     cannot be asked, L1 is served as it is, under the last generation that was known.
 
     Only `forget` and `clear` raise (StoreUnavailable, after all tiers were tried): who asks for
@@ -51,6 +56,7 @@ class TieredStore:
         self._failing: set[Tier] = set()
         self._lock = threading.Lock()  # over the generation of L1 and what is put into it
         self._noted = new_generation()  # of L1; nobody else's, until L2 was asked for its own
+        self._known: tuple[int, object] = (self._noted, None)  # and what L2 replaced by then
         self._settled = False  # until then nothing was forgotten that L1 could hold
         self._losses = Losses()
         self.faults = 0
@@ -71,7 +77,9 @@ class TieredStore:
         stored = self._try(Tier.L2, self._l2.get, name)
         if stored is None:
             return None
-        self._put_l1(name, stored, standing.generation)
+        with self._lock:
+            if (standing.generation, standing.replaced) == self._known:
+                self._try(Tier.L1, self._l1.put, name, stored)
         return stored.value, Tier.L2
 
     def generation(self) -> int | None:
@@ -85,14 +93,15 @@ class TieredStore:
         now = None if self._owed else self._try(Tier.L2, self._l2.generation)
         if now is None:
             return Standing(self._noted, reachable=False)
-        if now != self._noted:
+        replaced = self._l2.replaced()
+        if (now, replaced) != self._known:
             with self._lock:
                 if self._owed:  # since a moment ago
                     return Standing(self._noted, reachable=False)
                 if self._settled:
                     self._try(Tier.L1, self._l1.clear)
-                self._noted, self._settled = now, True
-        return Standing(now, reachable=True)
+                self._noted, self._settled, self._known = now, True, (now, replaced)
+        return Standing(now, reachable=True, replaced=replaced)
 
     def put(self, name: str, stored: Stored, generation: int | None = None) -> bool:
         """Write to every tier. True when at least one took it.
@@ -103,7 +112,7 @@ class TieredStore:
             return self._try(Tier.L1, self._l1.put, name, stored, generation) or False
         reachable = not self._owed
         if generation is None:
-            generation, reachable = self.standing()
+            generation, reachable, _ = self.standing()
         took_l2 = None  # L2 is out
         if reachable:
             took_l2 = self._try(Tier.L2, self._l2.put, name, stored, generation)
@@ -169,6 +178,7 @@ class TieredStore:
             with self._lock:
                 self._owed.add(tag)
                 self._noted, self._settled = new_generation(), True
+                self._known = (self._noted, None)
         here = self._try(Tier.L1, forget, self._l1)
         if there is None or here is None:
             raise StoreUnavailable("a store cannot be reached, and may still hold what it had")

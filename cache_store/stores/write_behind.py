@@ -114,13 +114,19 @@ class WriteBehind:
     def generation(self) -> int:
         return self._inner.generation()
 
+    def replaced(self) -> object:
+        return self._inner.replaced()
+
     def names(self, tag: str | None = None) -> Iterator[str]:
+        generation = self._inner.generation()
         with self._changed:
             now, waiting = time.time(), list(self._pending.items())
         pending = {
             name
-            for name, (stored, _) in waiting
-            if stored.expires_at > now and tag in (None, name_tag(name), *stored.tags)
+            for name, (stored, put_in) in waiting
+            if put_in == generation
+            and stored.expires_at > now
+            and tag in (None, name_tag(name), *stored.tags)
         }
         yield from pending
         replaced = {name for name, _ in waiting}  # what the inner store has of them is outdated

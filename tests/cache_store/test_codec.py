@@ -100,21 +100,8 @@ def test_unknown_fields_and_unknown_finish_reasons_are_refused() -> None:
     assert codec.load(sealed(body)) == entry()
 
 
-ODD: list[object] = [
-    None,
-    True,
-    "1",
-    [],
-    {},
-    -1,
-    -1.5,
-    10**400,
-    2**60,
-    1e300,
-    math.inf,
-    -math.inf,
-    math.nan,
-]
+_NUMBERS = [-1, -1.5, 10**400, 2**60, 1e300, math.inf, -math.inf, math.nan]
+ODD: list[object] = [None, True, "1", [], {}, *_NUMBERS]
 
 
 @pytest.mark.parametrize("odd", ODD, ids=range(len(ODD)))

@@ -208,6 +208,17 @@ def test_a_damaged_cache_is_told_and_left_as_it_is(
     assert (directory / file).read_bytes().startswith(b"this is no database")
 
 
+@pytest.mark.parametrize("command", READING, ids=" ".join)
+def test_a_cache_of_another_version_is_not_emptied(
+    directory: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], command: list[str]
+) -> None:
+    with closing(sqlite3.connect(directory / "answers" / "cache.db")) as database:
+        database.execute("PRAGMA user_version = 1")
+        assert run(command, directory, tmp_path / "archive") == 2
+        assert "is of another version (layout 1)" in capsys.readouterr().err
+        assert database.execute("SELECT count(*) FROM Cache").fetchone() == (len(ALL),)
+
+
 def test_damage_met_on_the_way_is_told_and_left_as_it_is(
     directory: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -16,6 +16,7 @@ from cache_store.stores.memory import MemoryStore
 from cache_store.stores.tiered import TieredStore
 from cache_store.stores.write_behind import WriteBehind
 from cache_store.tags import image_tag
+from cache_store.types import Hit
 from tests.cache_store.children import forget_memory, keep, question, served, settle, text
 from tests.cache_store.samples import CAT, answer, asked
 from tests.cache_store.stores.broken import BreakableStore
@@ -129,6 +130,34 @@ def test_old_answers_that_cannot_be_read_are_not_called_forgotten(rig: Rig) -> N
     with pytest.raises(StoreUnavailable):
         rig.cache.forget_older(30)
     assert not served(rig.cache, 0)
+
+
+@pytest.mark.parametrize("where", ["disk", "redis"])
+def test_what_one_process_asks_anew_another_does_not_serve_from_its_memory(
+    shared_redis: RedisServer, tmp_path: Path, where: str
+) -> None:
+    url = f"{shared_redis.url}?socket_timeout=2" if where == "redis" else "disk:"
+    one, other = (open_cache(tmp_path, store=url) for _ in range(2))
+    keep(one, 0)
+    settle(one)
+    until(lambda: served(other, 0))
+    generation = other.bypass(question(0)).generation
+    one.store(question(0), answer(text="newer"))
+    settle(one)
+
+    def newer(cache: ResponseCache) -> bool:
+        found = cache.lookup(question(0))
+        assert isinstance(found, Hit)
+        return found.entry.answer.text == "newer"
+
+    if where == "disk":
+        assert newer(other), "one look at the directory tells"
+    until(lambda: newer(other))
+    assert newer(one)
+    assert other.bypass(question(0)).generation == generation, "nothing was forgotten"
+    one.clear()
+    one.close()
+    other.close()
 
 
 @pytest.mark.parametrize("how", ["pause", "breaker"])

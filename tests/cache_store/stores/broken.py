@@ -48,6 +48,9 @@ class BreakableStore:
     def generation(self) -> int:
         return self._try(self._inner.generation)
 
+    def replaced(self) -> object:
+        return self._inner.replaced()
+
     def touch(self, names: Iterable[str]) -> None:
         self._try(lambda: self._inner.touch(names))
 

@@ -242,6 +242,22 @@ class StoreContract(ABC):
         assert store.put("c", lasting(b"3"))
         assert sorted(store.names()) == ["a", "b", "c"]
 
+    def test_a_value_in_the_place_of_another_is_told_of_and_no_other(self, store: Store) -> None:
+        def replaced() -> object:
+            time.sleep(0.6)  # as old as a generation may be
+            store.generation()
+            return store.replaced()
+
+        before = replaced()
+        store.put("a", lasting(b"1", 0.1))
+        store.put("b", lasting(b"1"))
+        store.sweep()
+        store.delete("a")
+        store.put("a", lasting(b"2"))
+        assert replaced() == before
+        store.put("b", lasting(b"2"))
+        assert replaced() != before
+
     def test_what_was_asked_for_is_no_loss(self, store: Store) -> None:
         for name in "abcd":
             store.put(name, lasting(b"x", 100, "tag"))

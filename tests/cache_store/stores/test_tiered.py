@@ -174,3 +174,15 @@ def test_closing_goes_on_past_a_broken_tier() -> None:
     l1.broken = True
     TieredStore(l1, l2).close()
     assert l2.calls == 1
+
+
+def test_what_was_replaced_while_it_was_read_is_not_kept_in_memory() -> None:
+    l1, l2 = MemoryStore(1000), MemoryStore(1000)
+    store = TieredStore(l1, l2)
+    l2.put("name", KEPT)
+    before = store.standing()
+    l2.put("name", KEPT._replace(value=b"newer"))
+    store.standing()  # another reader
+    l2.get = lambda name: KEPT  # type: ignore[method-assign]
+    assert store.locate_in(before, "name") == (b"value", Tier.L2)
+    assert l1.get("name") is None

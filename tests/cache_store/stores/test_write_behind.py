@@ -172,6 +172,19 @@ def test_what_is_forgotten_while_the_writer_is_stuck_is_never_seen_again(
     store.close()
 
 
+def test_what_another_forgot_meanwhile_is_named_no_more(held: HeldStore) -> None:
+    store = WriteBehind(held)
+    store.put("name", lasting(b"x", 100, "tag"))
+    assert held.arrived.wait(10)
+    held.forget("tag")  # as another process does
+    assert store.get("name") is None
+    assert list(store.names()) == list(store.names("tag")) == []
+    held.free.set()
+    assert store.flush(10)
+    assert store.lost() == {"dropped_writes": 1}
+    store.close()
+
+
 def test_what_waits_is_forgotten_even_where_the_inner_store_cannot_be_reached(
     held: HeldStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
