@@ -198,8 +198,8 @@ PLAN: tuple[tuple[str, tuple[int, ...]], ...] = (
     ("shape", (1,)), ("colour", (1,)), ("count", (1, 2, 3)), ("colour_of", (1, 2, 3)),
     ("shape_of", (1, 2, 3)), ("count_of", (1, 2, 3)), ("exists", (1, 2, 3)),
     ("describe", (1, 2, 3)), ("number", (0,)), ("follow-up", (2, 3)), ("stranger", (2,)),
-    ("strange", (0,)), ("no picture", (0,)), ("box", (1, 2, 3)), ("boxes", (1, 2, 3)), ("position", (1, 2, 3)),
-    ("relation", (2, 3)), ("compare", (2, 3)),
+    ("strange", (0,)), ("no picture", (0,)), ("box", (1, 2, 3)), ("boxes", (1, 2, 3)),
+    ("position", (1, 2, 3)), ("relation", (2, 3)), ("compare", (2, 3)),
 )  # fmt: skip
 
 
