@@ -36,8 +36,8 @@ class TieredStore:
 
     Where there is an L2, everything in L1 belongs to one generation of it, and nothing in L2 was
     replaced since. Before L1 is read that is compared, so that what another process forgot or has
-    asked anew is not served from here. While L2
-    cannot be asked, L1 is served as it is, under the last generation that was known.
+    asked anew is not served from here. While L2 cannot be asked, L1 is served as it is, under the
+    last generation that was known.
 
     Only `forget` and `clear` raise (StoreUnavailable, after all tiers were tried): who asks for
     that must know when it was not done. In this process it is done all the same: L1 forgets, work
