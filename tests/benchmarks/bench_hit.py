@@ -7,7 +7,8 @@ machine; times are medians in milliseconds.
 
     known L1, L2    the bytes were seen before; the answer is in memory, or only on disk
     new bytes       other bytes with the same pixels: decoded, hashed, kept, and then a hit
-    floor           plain Pillow decoding and one SHA-256 pass over the pixels
+    floor           plain Pillow decoding and one SHA-256 pass over pixels that lie ready
+    copied          the same, with the pixels copied out of Pillow, as whoever hashes them must
     thumbnail       the part of `new bytes` that makes the picture for the page
     turned, ICC     new bytes of a picture with EXIF orientation 6, or with a foreign profile,
                     over their own floor
@@ -127,6 +128,7 @@ def _measure_size(
         "new bytes": new.median("new"),
         "floor": new.median("floor"),
         "new / floor": new.ratio("new", "floor"),
+        "new / copied": new.ratio("new", "copied"),
         "thumbnail": new.median("thumbnail"),
         "turned / floor": turned.ratio("new", "floor"),
         "ICC / floor": tagged.ratio("new", "floor"),
@@ -162,6 +164,7 @@ def _new_bytes(chat: Chat, data: bytes, rounds: int) -> Turns:
     return in_turns(
         {
             "floor": lambda: _decode_and_hash(data, raw),
+            "copied": lambda: _decode_and_hash(data, None),
             "new": lambda: _hit(chat, next(fresh)),
             "thumbnail": lambda: chat.media.make_thumbnail("bench", pixels),
         },
@@ -169,10 +172,10 @@ def _new_bytes(chat: Chat, data: bytes, rounds: int) -> Turns:
     )
 
 
-def _decode_and_hash(data: bytes, raw: bytes) -> None:
+def _decode_and_hash(data: bytes, raw: bytes | None) -> None:
     with Image.open(io.BytesIO(data)) as image:
         image.load()
-    hashlib.sha256(raw).digest()
+        hashlib.sha256(image.tobytes() if raw is None else raw).digest()
 
 
 def _recipes(data: bytes, server: Any, rounds: int) -> dict[str, float]:

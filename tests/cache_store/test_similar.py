@@ -203,6 +203,7 @@ def test_questions_of_another_process_are_found_after_a_while(
     mine, theirs = open_cache(tmp_path), open_cache(tmp_path)
     again = about("What is the colour of the car?")
     assert suggested(mine, again) == []
+    mine._similar.settle()  # the store was read
     keep(theirs, about("What colour is the car?"))
     theirs.close()  # what was written behind is on the disk
     assert suggested(mine, again) == []
