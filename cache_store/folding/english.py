@@ -59,7 +59,7 @@ def without_case(text: str) -> str:
         word = found[0]
         before = text[max(0, found.start() - 8) : found.start()]
         begins = found.start() == 0 or before.rstrip()[-1:] in _SENTENCE
-        if not begins:
+        if not begins or not word[1:].islower():
             inside.add(word)
         if word.islower() or _keeps(word, begins, before, text[found.end() :][:9], writing):
             return word
@@ -100,9 +100,8 @@ def _keeps(word: str, begins: bool, before: str, after: str, writing: _Writing) 
         return False
     if len(word) <= _UNIT and _AFTER_NUMBER.search(before):
         return True
-    return (
-        word[0].isupper() and plain in IN_MIXED_CASE and not (begins and plain in BEGIN_SENTENCES)
-    )
+    named = word[0].isupper() and plain in IN_MIXED_CASE
+    return named and not (begins and plain in BEGIN_SENTENCES)
 
 
 def _is_label(letter: str, before: str, after: str) -> bool:
