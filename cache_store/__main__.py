@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
+from typing import NoReturn
 
 from cache_store.command_line import COMMANDS
-from cache_store.commands import Trouble
-from cache_store.errors import CacheStoreError
+from cache_store.errors import CacheStoreError, StoreUnavailable
 
 _EPILOG = """\
 CACHE is the directory of a cache (of the chat: its --cache-dir, by default ~/.cache/qwen-ui) or
@@ -38,10 +39,24 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         return int(options.run(options))
-    except (CacheStoreError, Trouble, OSError) as error:
-        print(f"python -m cache_store: {error}", file=sys.stderr)
-        return 2
+    except StoreUnavailable as error:
+        return _failed(f"the store cannot be used, so not all was done: {error}")
+    except (CacheStoreError, OSError) as error:
+        return _failed(str(error))
+    except KeyboardInterrupt:
+        return _failed("interrupted, so not all was done", 130)
+
+
+def _failed(why: str, status: int = 2) -> int:
+    print(f"python -m cache_store: {why}", file=sys.stderr)
+    return status
+
+
+def _end(*_: object) -> NoReturn:
+    """On SIGTERM as on an error: half an archive is removed."""
+    raise SystemExit(143)
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, _end)
     raise SystemExit(main())

@@ -21,7 +21,7 @@ from cache_store.keys import make_key
 from cache_store.looks import Looks
 from cache_store.material import query_of
 from cache_store.memo import DigestMemo
-from cache_store.shelf import Found, Shelf, is_current, is_finished, serves
+from cache_store.shelf import Found, Shelf, is_current, is_finished, load_finished, serves
 from cache_store.similar import SimilarQuestions
 from cache_store.stats import StatsRecorder
 from cache_store.stores.base import Store, Stored, name_tag
@@ -29,7 +29,7 @@ from cache_store.stores.memory import MemoryStore
 from cache_store.stores.opening import open_store
 from cache_store.stores.tiered import TieredStore
 from cache_store.stores.write_behind import WriteBehind
-from cache_store.tags import tags_of
+from cache_store.tags import picture_of, tags_of
 from cache_store.types import (
     Adopted,
     Answer,
@@ -63,7 +63,7 @@ class ResponseCache:
         self._database = database
         self._policy = policy
         self._now = now
-        self._stats = StatsRecorder(database, now)
+        self._stats = StatsRecorder(database, now, store.lost)
         self._shelf = Shelf(store, self._stats, now)
         self._similar = SimilarQuestions(store)
         self._looks = Looks()
@@ -123,7 +123,7 @@ class ResponseCache:
     ) -> float | None:
         """Keep a finished answer; the seconds it is kept for, or None when it is not kept.
 
-        `ttl_s` 0, an unfinished answer and a broken store keep nothing, and neither does an answer
+        `ttl_s` 0 or NaN, an unfinished answer and a broken store keep nothing; nor does an answer
         whose `generation` (of the Miss it was computed for) has passed.
         """
         keep_s = ttl.keep_s(query, self._policy, ttl_s)
@@ -144,8 +144,17 @@ class ResponseCache:
         return self._store.names(tag)
 
     def read(self, name: str) -> Stored | None:
-        """An entry as it is stored, unchecked. For packs and housekeeping."""
-        return self._store.read(name)
+        """An entry as it is stored, its value unchecked. A damaged one is dropped and counted."""
+        try:
+            return self._store.read(name)
+        except CorruptEntry as error:
+            self._shelf.drop_damaged(name, error)
+            return None
+
+    def inspect(self, name: str) -> tuple[Stored, CacheEntry] | None:
+        """An entry as it is stored, and what it says. Changes nothing. Raises CorruptEntry."""
+        stored = self._store.read(name)
+        return None if stored is None else (stored, load_finished(stored.value))
 
     def adopt(self, entry: CacheEntry) -> Adopted:
         """Keep an entry of another cache, with its own age and end. Not counted.
@@ -154,7 +163,7 @@ class ResponseCache:
         """
         query = query_of(entry)
         if not is_finished(entry.answer, entry.max_tokens):
-            raise CorruptEntry("not a finished answer")
+            raise CorruptEntry(f"not a finished answer ({entry.answer.finish_reason})")
         if not is_current(entry, self._now()):
             return Adopted.EXPIRED
         held = self._shelf.exactly(query)
@@ -169,15 +178,26 @@ class ResponseCache:
         """Forget every answer with a tag of `cache_store.tags`; how many there were.
 
         Reaches what others hold in memory, write later, or compute now. Raises StoreUnavailable
-        when a tier could not be reached.
+        when a tier could not be reached: this process serves nothing of it from then on, and tells
+        that tier when it is back; others do not know before that, or ever, where this one ends.
         """
+        picture = picture_of(tag)
+        if picture is not None:
+            self.memo.forget_picture(picture)
         self._similar.clear()  # what is still kept is read again
         self._shelf.forget()
-        return self._store.forget(tag)
+        count = self._store.forget(tag)
+        self.count(evicted_forgotten=count)
+        return count
 
     def forget_older(self, than_s: float) -> int:
-        """Forget answers that were stored more than `than_s` seconds ago; how many. Reads all."""
-        return forget_older(self._store, self._now() - than_s)
+        """Forget answers that were stored more than `than_s` seconds ago; how many. Reads all.
+
+        Raises StoreUnavailable when a tier could not be read: what it holds is not forgotten.
+        """
+        count = forget_older(self._store, self._now() - than_s)
+        self.count(evicted_forgotten=count)
+        return count
 
     def stale(self, model: str, fingerprint: str) -> Stale:
         """How many answers of a model an upgrade to `fingerprint` would leave unused. Reads them
@@ -208,11 +228,16 @@ class ResponseCache:
         """Add to the statistics (`stats.py` lists the counters)."""
         self._stats.add(**amounts)
 
-    def clear(self) -> None:
-        """Forget every answer; statistics stay. Raises StoreUnavailable as `forget` does."""
-        self._store.clear()
+    def clear(self) -> int:
+        """Forget every answer, and which files had which pixels; how many answers there were.
+        Statistics stay. Raises StoreUnavailable as `forget` does."""
+        self.memo.clear()
+        self.videos.clear()
         self._similar.clear()
         self._shelf.forget()
+        count = self._store.clear()
+        self.count(evicted_forgotten=count)
+        return count
 
     def stats(self) -> CacheStats:
         """Counters over all processes and restarts, and what is kept now."""
@@ -231,8 +256,8 @@ class ResponseCache:
     def close(self) -> None:
         """Write statistics and release files."""
         self._similar.close()
-        self._stats.close()
         self._store.close()
+        self._stats.close()  # after the store: what it could not write any more is counted
         self._database.close()
 
     def _keep(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import zlib
 from dataclasses import asdict
 
@@ -20,6 +19,8 @@ _PLAIN, _ZLIB = 0, 1
 _COMPRESS_FROM = 1024  # bytes; below, zlib saves little and costs the hit
 _MAX_BODY = 64 * 2**20  # bytes; no answer is near it, a bomb is beyond it
 _HEAD = len(_MAGIC) + 1 + 16
+_LARGEST = 2**50  # tokens or seconds; no answer says more, and every sum of them is a float
+_OTHER = (ValueError, LookupError, TypeError, AttributeError, RecursionError)  # what was no entry
 
 
 def dump(entry: CacheEntry) -> bytes:
@@ -46,7 +47,7 @@ def load(data: bytes) -> CacheEntry:
         return _load(data)
     except CorruptEntry:
         raise
-    except (ValueError, LookupError, TypeError, AttributeError, zlib.error) as error:
+    except (*_OTHER, zlib.error) as error:
         raise CorruptEntry(str(error)) from error
 
 
@@ -79,10 +80,10 @@ def _typed(entry: CacheEntry) -> CacheEntry:
     )
     if not (
         all(type(text) is str for text in texts)
-        and all(type(count) is int for count in counts)
-        and all(type(s) in (int, float) and math.isfinite(s) for s in seconds)
+        and all(type(count) is int and 0 <= count <= _LARGEST for count in counts)
+        and all(type(s) in (int, float) and 0 <= s <= _LARGEST for s in seconds)
     ):
-        raise CorruptEntry("a field is of another type")
+        raise CorruptEntry("a field is of another type, or no answer can have it")
     return entry
 
 

@@ -46,6 +46,24 @@ def _stats_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="one JSON object, the series too")
 
 
+def _fingerprint(text: str) -> str:
+    if not re.fullmatch(r"[0-9a-f]{64}", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no fingerprint of 64 hexadecimal digits")
+    return text
+
+
+def _stale_options(parser: argparse.ArgumentParser) -> None:
+    _of_cache(parser)
+    parser.add_argument("--model", required=True, help="the readable name, as the picker shows it")
+    parser.add_argument(
+        "--fingerprint",
+        required=True,
+        type=_fingerprint,
+        metavar="HEX",
+        help="of the build that is to come: 64 hexadecimal digits",
+    )
+
+
 def _forget_options(parser: argparse.ArgumentParser) -> None:
     _of_cache(parser)
     what = parser.add_mutually_exclusive_group(required=True)
@@ -89,6 +107,12 @@ COMMANDS: dict[str, Command] = {
         commands.verify,
     ),
     "stats": ("Print what the cache did and holds.", _stats_options, commands.stats),
+    "stale": (
+        "Count the answers of a model that another build of it would not find; changes nothing.\n\n"
+        "They stay until their end: `forget --model` deletes them.",
+        _stale_options,
+        commands.stale,
+    ),
     "forget": (
         "Delete answers, also from the memory of running servers.",
         _forget_options,

@@ -7,76 +7,85 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from tqdm import tqdm
 
 from cache_store import codec
 from cache_store.cache import ResponseCache
-from cache_store.database import Database
 from cache_store.errors import CorruptEntry
 from cache_store.images import decode, digest
 from cache_store.keys import make_key
 from cache_store.material import query_of
-from cache_store.pack import Tally, export_pack, import_pack, verify_cache, verify_pack
+from cache_store.pack import Tally, adopt_all, export_pack, read_pack, verify_cache, verify_pack
+from cache_store.places import Trouble, is_url, opened
 from cache_store.stores.base import name_tag
-from cache_store.stores.opening import open_store
-from cache_store.stores.tiered import TieredStore
 from cache_store.tags import image_tag, model_tag, scope_tag
-from cache_store.types import CacheStats
 
 _MAX_PIXELS = 2**28
 _DIGEST = re.compile(r"[0-9a-f]{64}")
+_HELD = ("entries", "stored_bytes")  # the figures that a store has of itself
 
 Options = argparse.Namespace
 
 
-class Trouble(Exception):
-    """What was asked cannot be done; one sentence that says what to do instead."""
-
-
 def export(options: Options) -> int:
-    with _cache(options.cache) as cache, _written(options.archive) as file:
+    with opened(options.cache) as cache, _written(options.archive) as file:
         tag = model_tag(options.model) if options.model else None
         tally = export_pack(cache, file, _sorted(cache, "exporting", tag), _refuse)
     return _told(tally, "exported")
 
 
 def import_(options: Options) -> int:
-    with _cache(options.cache, must_exist=False) as cache, _read(options.archive) as file:
-        tally = import_pack(cache, file, _refuse)
-    became = ", ".join(f"{count} {how}" for how, count in sorted(tally.adopted.items()))
-    return _told(tally, "verified", became)
+    tally = Tally()
+    with _read(options.archive) as file:
+        entries = read_pack(file)  # before anything is made for it
+        try:
+            with opened(options.cache, must_exist=False) as cache:
+                adopt_all(cache, entries, _refuse, tally)
+        finally:  # what came before an archive's or a store's end is there
+            became = ", ".join(f"{count} {how}" for how, count in sorted(tally.adopted.items()))
+            status = _told(tally, "verified", became)
+    return status
 
 
 def verify(options: Options) -> int:
     if options.what != "-" and not Path(options.what).is_file():
-        with _cache(options.what) as cache:
+        with opened(options.what) as cache:
             return _told(verify_cache(cache, _sorted(cache, "verifying"), _refuse), "sound")
     with _read(options.what) as file:
         return _told(verify_pack(file, _refuse), "sound")
 
 
 def stats(options: Options) -> int:
-    with _cache(options.cache) as cache:
+    with opened(options.cache) as cache:
         stats = cache.stats()
+    told = asdict(stats) | {"hit_rate": stats.hit_rate}
+    if is_url(options.cache):  # what is counted lies in the directories of those who use it
+        told = {name: told[name] for name in _HELD}
     if options.json:
-        print(json.dumps(asdict(stats) | {"hit_rate": stats.hit_rate}))
+        print(json.dumps(told))
     else:
-        for name, value in _figures(stats):
+        for name, value in _figures(told):
             print(f"{name:<28}{value:>14}")
     return 0
 
 
+def stale(options: Options) -> int:
+    with opened(options.cache) as cache:
+        found = cache.stale(options.model, options.fingerprint)
+    print(f"{found.stale} of {found.entries} answers of {options.model} become stale")
+    return 0
+
+
 def forget(options: Options) -> int:
-    with _cache(options.cache) as cache:
+    with opened(options.cache) as cache:
         if options.all:
-            count = sum(1 for _ in cache.names())
-            cache.clear()
+            count = cache.clear()
         elif options.older_than is not None:
             count = cache.forget_older(options.older_than)
         else:
@@ -130,26 +139,11 @@ def _picture(given: str) -> str:
 
 
 @contextmanager
-def _cache(where: str, *, must_exist: bool = True) -> Iterator[ResponseCache]:
-    """The shared tier alone: what a command says is done is done for everybody, not in memory."""
-    if "://" in where:
-        store, database = open_store(where), Database(None)
-    else:
-        directory = Path(where).expanduser()
-        if must_exist and not (directory / "answers").is_dir():
-            raise Trouble(f"there is no cache in {directory}: give the directory of one")
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        store = open_store(f"disk:{directory / 'answers'}", sys.maxsize)
-        database = Database(directory / "meta.sqlite3")
-    with closing(ResponseCache(TieredStore(store, None), database)) as cache:
-        yield cache
-
-
-@contextmanager
 def _written(path: str) -> Iterator[IO[bytes]]:
     """A file that is there whole or not at all, readable by its owner alone; `-`: the output."""
     if path == "-":
         yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
         return
     partial = Path(f"{path}.partial")
     try:
@@ -186,10 +180,11 @@ def _told(tally: Tally, done: str, more: str = "") -> int:
     return 1 if tally.refused else 0
 
 
-def _figures(stats: CacheStats) -> Iterator[tuple[str, str]]:
-    yield "hit_rate", f"{stats.hit_rate:.1%}"
-    for name, value in asdict(stats).items():
-        if name == "series" or name.startswith("memory_"):
+def _figures(told: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    if "hit_rate" in told:
+        yield "hit_rate", f"{told['hit_rate']:.1%}"
+    for name, value in told.items():
+        if name in ("series", "hit_rate") or name.startswith("memory_"):
             continue  # this process has no memory tier
         if name == "evicted":
             yield from ((f"evicted, {why}", str(count)) for why, count in value.items())

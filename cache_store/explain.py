@@ -104,10 +104,10 @@ def _near(query: CacheQuery, store: TieredStore) -> Iterator[_Kept]:
 
 
 def _read(query: CacheQuery, store: TieredStore, name: str) -> _Kept | None:
-    stored = store.read(name)
-    if stored is None:
-        return None
     try:
+        stored = store.read(name)
+        if stored is None:
+            return None
         entry = codec.load(stored.value)
         if version_of(entry.material) != VERSION:
             if query.namespace:

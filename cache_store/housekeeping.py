@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from cache_store import codec
-from cache_store.errors import CorruptEntry
+from cache_store.errors import CorruptEntry, StoreUnavailable
 from cache_store.keys import VERSION, encode
 from cache_store.stores.base import name_tag
 from cache_store.stores.tiered import TieredStore
@@ -24,9 +24,19 @@ class Stale:
 
 
 def forget_older(store: TieredStore, than: float) -> int:
-    """Forget what was stored before a time (seconds since the epoch); how many."""
+    """Forget what was stored before a time (seconds since the epoch); how many.
+
+    Raises StoreUnavailable after all that can be read was forgotten.
+    """
+    faults = store.faults
     names = [name for name, entry in _entries(store) if entry.created_at < than]
-    return sum(store.forget(name_tag(name)) for name in names)
+    count = 0
+    for name in names:
+        with suppress(StoreUnavailable):  # it is a fault
+            count += store.forget(name_tag(name))
+    if store.faults > faults:
+        raise StoreUnavailable("a store cannot be reached, and may still hold what it had")
+    return count
 
 
 def count_stale(store: TieredStore, model: str, fingerprint: str) -> Stale:
@@ -39,7 +49,10 @@ def count_stale(store: TieredStore, model: str, fingerprint: str) -> Stale:
 
 def _entries(store: TieredStore, tag: str | None = None) -> Iterator[tuple[str, CacheEntry]]:
     for name in store.names(tag):
-        kept = store.read(name)
-        if kept is not None:
-            with suppress(CorruptEntry):
-                yield name, codec.load(kept.value)
+        try:
+            kept = store.read(name)
+            entry = codec.load(kept.value) if kept is not None else None
+        except CorruptEntry:
+            continue
+        if entry is not None:
+            yield name, entry

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+from collections.abc import Callable
 from functools import lru_cache
 from typing import IO, cast
 
@@ -82,7 +83,8 @@ class _Hasher:
 
     def __init__(self, prefix: bytes) -> None:
         self.sha256 = hashlib.sha256(prefix)
-        self.write = self.sha256.update  # itself: a small picture has many calls for its size
+        # itself: a small picture has many calls for its size
+        self.write: Callable[[bytes], None] = self.sha256.update
 
     def flush(self) -> None:
         """Nothing is buffered."""

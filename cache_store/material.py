@@ -13,6 +13,7 @@ from cache_store.keys import VERSION, Encodable, make_key
 from cache_store.types import CacheEntry, CacheQuery, ImagePart, MarkPart, Part, TextPart, Turn
 
 _DEEPEST = 16  # lists in lists; material has six
+_OTHER = (ValueError, TypeError, OverflowError)  # what bytes that are no material raise
 
 
 def query_of(entry: CacheEntry) -> CacheQuery:
@@ -22,7 +23,7 @@ def query_of(entry: CacheEntry) -> CacheQuery:
         material = make_key(query)[1]
     except CorruptEntry:
         raise
-    except (ValueError, TypeError, AttributeError, LookupError, StopIteration) as error:
+    except (*_OTHER, AttributeError, LookupError, StopIteration) as error:
         raise CorruptEntry(f"key material: {error}") from error
     if material != entry.material:  # whatever was read, it is what was asked
         raise CorruptEntry("key material does not read back")
@@ -33,7 +34,7 @@ def version_of(material: bytes) -> str:
     """The key version that material was made with; empty where that cannot be told."""
     try:
         value, _ = _read(material, 0)
-    except (ValueError, TypeError):
+    except _OTHER:
         return ""
     return value[0] if isinstance(value, list) and value and isinstance(value[0], str) else ""
 
@@ -76,7 +77,8 @@ def _turn(value: list[Any]) -> Turn:
 
 def _last_parts(shape: list[Any], texts: Iterator[str]) -> tuple[Part, ...]:
     """The texts of the question at their places between the other parts, which the scope has."""
-    return tuple(TextPart(next(texts)) if p[0] == "text" else _PARTS[p[0]](p[1]) for p in shape)
+    parts = [TextPart(next(texts)) if p[0] == "text" else _PARTS[p[0]](p[1]) for p in shape]
+    return tuple(parts)  # not a generator: in one, too few texts would be a RuntimeError
 
 
 _PARTS: dict[str, Callable[[str], Part]] = {

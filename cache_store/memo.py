@@ -51,7 +51,7 @@ class DigestMemo:
             "SELECT digest, width, height, frames FROM digests WHERE file = ? AND decoders = ?",
             (file_sha256, self._decoders),
         )
-        if not rows:
+        if not rows or [type(value) for value in rows[0]] != [str, int, int, int]:
             return None
         found = Remembered(*rows[0])
         self._keep(file_sha256, found)
@@ -72,6 +72,23 @@ class DigestMemo:
         with self._lock:
             self._recent.pop(file_sha256, None)
         self._database.write([("DELETE FROM digests WHERE file = ?", [(file_sha256,)])])
+
+    def forget_picture(self, digest: str) -> None:
+        """Forget every file that has these pixels."""
+        with self._lock:
+            for file in [file for file, known in self._recent.items() if known.digest == digest]:
+                del self._recent[file]
+        self._database.write([("DELETE FROM digests WHERE digest = ?", [(digest,)])])
+
+    def clear(self) -> None:
+        """Remember no file."""
+        self.clear_memory()
+        self._database.write([("DELETE FROM digests", [()])])
+
+    def clear_memory(self) -> None:
+        """Read again what another process may have cleared."""
+        with self._lock:
+            self._recent.clear()
 
     def prune(self, keep: int) -> None:
         """Leave the `keep` newest on disk."""

@@ -20,12 +20,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import IO, Any, NamedTuple
 
-from cache_store import codec
 from cache_store.cache import ResponseCache
 from cache_store.errors import BadPack, CorruptEntry
 from cache_store.keys import VERSION as KEY_VERSION
 from cache_store.keys import make_key
 from cache_store.material import query_of, version_of
+from cache_store.shelf import load_finished, places
 from cache_store.tags import tags_of
 from cache_store.types import Adopted, CacheEntry
 
@@ -61,17 +61,17 @@ def export_pack(
     with gzip.GzipFile("", "wb", 6, file, mtime=0) as archive:
         archive.write(_line(format=FORMAT, version=VERSION, keys=KEY_VERSION))
         for name in names:
-            stored = cache.read(name)
-            if stored is None:
-                continue  # it ended, or was forgotten meanwhile
             try:
-                codec.load(stored.value)
+                found = cache.inspect(name)
             except CorruptEntry as error:
                 tally.refused += 1
                 refuse(name, str(error))
                 continue
-            digest = hashlib.sha256(stored.value).hexdigest()
-            archive.write(_line(sha256=digest, entry=b64encode(stored.value).decode()))
+            if found is None:
+                continue  # it ended, or was forgotten meanwhile
+            value = found[0].value
+            digest = hashlib.sha256(value).hexdigest()
+            archive.write(_line(sha256=digest, entry=b64encode(value).decode()))
             digests.update(digest.encode())
             tally.good += 1
         archive.write(_line(entries=tally.good, sha256=digests.hexdigest()))
@@ -81,10 +81,14 @@ def export_pack(
 def read_pack(file: IO[bytes]) -> Iterator[Packed]:
     """The entries of an archive, each checked. Bounded memory.
 
-    Raises BadPack where it is no archive, and at the end where it was cut short or changed.
+    Raises BadPack at once where it is no archive, and at the end where it was cut short or changed.
     """
     lines = _lines(file)
     _check_head(next(lines, b""))
+    return _entries(lines)
+
+
+def _entries(lines: Iterator[bytes]) -> Iterator[Packed]:
     digests, count = hashlib.sha256(), 0
     for number, line in enumerate(lines, 2):
         fields = _fields(line)
@@ -105,7 +109,15 @@ def import_pack(cache: ResponseCache, file: IO[bytes], refuse: Refuse) -> Tally:
     """Adopt what verifies; tell `refuse` of everything else. Raises BadPack as `read_pack` does,
     then what came before it is kept, and StoreUnavailable."""
     tally = Tally()
-    for packed in read_pack(file):
+    adopt_all(cache, read_pack(file), refuse, tally)
+    return tally
+
+
+def adopt_all(
+    cache: ResponseCache, entries: Iterator[Packed], refuse: Refuse, tally: Tally
+) -> None:
+    """The same of an archive that is being read; `tally` says how far it came."""
+    for packed in entries:
         try:
             if packed.entry is None:
                 raise CorruptEntry(packed.why)
@@ -116,7 +128,6 @@ def import_pack(cache: ResponseCache, file: IO[bytes], refuse: Refuse) -> Tally:
         else:
             tally.good += 1
             tally.adopted[became] = tally.adopted.get(became, 0) + 1
-    return tally
 
 
 def verify_pack(file: IO[bytes], refuse: Refuse) -> Tally:
@@ -132,16 +143,19 @@ def verify_pack(file: IO[bytes], refuse: Refuse) -> Tally:
 
 
 def verify_cache(cache: ResponseCache, names: Iterator[str], refuse: Refuse) -> Tally:
-    """Check every entry of a cache: checksum, key material, tags. Changes nothing."""
+    """Check every entry of a cache: checksum, key material, name, tags. Changes nothing."""
     tally = Tally()
     for name in names:
-        stored = cache.read(name)
-        if stored is None:
-            continue
         try:
-            query = query_of(_current(codec.load(stored.value)))
+            found = cache.inspect(name)
+            if found is None:
+                continue
+            stored, entry = found
+            query = query_of(_current(entry))
             if set(stored.tags) != set(tags_of(query, make_key(query)[0])):
                 raise CorruptEntry("its tags are not those of its key")
+            if name not in places(query, entry):
+                raise CorruptEntry("its name is not that of its key: it is never found")
         except CorruptEntry as error:
             tally.refused += 1
             refuse(name, str(error))
@@ -164,7 +178,7 @@ def _packed(number: int, fields: dict[str, Any] | None) -> Packed:
         value = b64decode(fields["entry"], validate=True)
         if hashlib.sha256(value).hexdigest() != fields["sha256"]:
             raise CorruptEntry("its bytes are not those of its SHA-256")
-        entry = _current(codec.load(value))
+        entry = _current(load_finished(value))
         query_of(entry)
     except (CorruptEntry, ValueError, TypeError) as error:
         return Packed(number, None, str(error))

@@ -25,7 +25,7 @@ from cache_store.equivalents import Wordings, wordings
 from cache_store.errors import CorruptEntry
 from cache_store.keys import make_key
 from cache_store.stats import StatsRecorder
-from cache_store.stores.tiered import TieredStore
+from cache_store.stores.tiered import Standing, TieredStore
 from cache_store.types import (
     Answer,
     CacheEntry,
@@ -61,7 +61,7 @@ class Shelf:
         self._stats = stats
         self._now = now
         # remembered by the stored bytes: other bytes under a name are checked like all new ones
-        self._load = lru_cache(maxsize=_DECODED)(codec.load)
+        self._load = lru_cache(maxsize=_DECODED)(load_finished)
         self._generation: int | None = None
 
     def find(self, query: CacheQuery, key: CacheKey, material: bytes) -> Found | str:
@@ -69,9 +69,9 @@ class Shelf:
         same = wordings(query, key, material)
         other: Found | None = None
         why = "absent"
-        generation = self._heed()
+        standing = self._heed()
         for name in _names(key, same, query.max_tokens):
-            found = self._decoded(name, self._store.locate_in(generation, name))
+            found = self._at(standing, name)
             if isinstance(found, str):
                 why = why if found == "absent" else found
                 continue
@@ -99,38 +99,51 @@ class Shelf:
         """Drop what was decoded; what is still kept is decoded again."""
         self._load.cache_clear()
 
-    def _heed(self) -> int | None:
-        """The store's generation. What was decoded in another one is dropped."""
-        generation = self._store.generation()
-        if generation not in (None, self._generation):
+    def _heed(self) -> Standing:
+        """How the store stands. What was decoded in another generation is dropped."""
+        standing = self._store.standing()
+        if standing.generation not in (None, self._generation):
             self.forget()
-            self._generation = generation
-        return generation
+            self._generation = standing.generation
+        return standing
 
-    def _decoded(self, name: str, located: tuple[bytes, Tier] | None) -> Found | str:
-        if located is None:
-            return "absent"
-        value, tier = located
-        load = self._load if len(value) <= _SHORT else codec.load
+    def _at(self, standing: Standing, name: str) -> Found | str:
+        """What lies under a name; a damaged entry is dropped and counted."""
         try:
+            located = self._store.locate_in(standing, name)
+            if located is None:
+                return "absent"
+            value, tier = located
+            load = self._load if len(value) <= _SHORT else load_finished
             return Found(load(value), tier, name)
         except CorruptEntry as error:
-            log.warning("%s is not served: %s", name, error)
-            self._stats.add(corrupt=1, evicted_corrupt=1)
-            self._store.delete(name)
+            self.drop_damaged(name, error)
             return "corrupt"
+
+    def drop_damaged(self, name: str, error: CorruptEntry) -> None:
+        log.warning("%s is not served: %s", name, error)
+        self._stats.add(corrupt=1, evicted_corrupt=1)
+        self._store.delete(name)
 
     def name_for(self, query: CacheQuery, key: CacheKey, entry: CacheEntry) -> str:
         """Where to put an entry: under the shared name, unless another wording holds it."""
         same = wordings(query, key, entry.material)
         if same is not None:
             shared = _slot(same.name, entry.answer, query.max_tokens)
-            held = self._decoded(shared, self._store.locate(shared))
+            held = self._at(self._store.standing(), shared)
             if isinstance(held, str) or held.entry.material == entry.material:
                 return shared
             if not is_current(held.entry, self._now()):
                 return shared
         return _slot(str(key), entry.answer, query.max_tokens)
+
+
+def load_finished(value: bytes) -> CacheEntry:
+    """The entry of stored bytes. Raises CorruptEntry, also for an answer that is not whole."""
+    entry = codec.load(value)
+    if not is_finished(entry.answer, entry.max_tokens):
+        raise CorruptEntry(f"not a finished answer ({entry.answer.finish_reason})")
+    return entry
 
 
 def is_current(entry: CacheEntry, now: float) -> bool:
@@ -143,6 +156,14 @@ def is_finished(answer: Answer, max_tokens: int) -> bool:
     if answer.finish_reason is FinishReason.LENGTH:
         return answer.completion_tokens == max_tokens
     return answer.finish_reason is FinishReason.STOP
+
+
+def places(query: CacheQuery, entry: CacheEntry) -> set[str]:
+    """The names that the answer to a query may be stored under."""
+    key, material = make_key(query)
+    same = wordings(query, key, material)
+    names = [str(key)] if same is None else [str(key), same.name]
+    return {_slot(name, entry.answer, query.max_tokens) for name in names}
 
 
 def _names(key: CacheKey, same: Wordings | None, max_tokens: int) -> Iterator[str]:

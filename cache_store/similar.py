@@ -11,6 +11,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from typing import NamedTuple
 
 from cache_store import codec
@@ -104,8 +105,13 @@ class SimilarQuestions:
             known.expires_at > now
             and known.question != question
             and not is_another_question(read(question), read(known.question))
-            and self._store.read(known.name) is not None
+            and self._is_kept(known.name)
         )
+
+    def _is_kept(self, name: str) -> bool:
+        with suppress(CorruptEntry):
+            return self._store.read(name) is not None
+        return False
 
     def _fill(self, scope: str) -> bool:
         """Have the scope read from the store where that was not done lately: the first miss of a
@@ -131,10 +137,10 @@ class SimilarQuestions:
                 self._index(scope, known)
 
     def _read(self, scope: str, name: str) -> Known | None:
-        stored = self._store.read(name)
-        if stored is None:
-            return None
         try:
+            stored = self._store.read(name)
+            if stored is None:
+                return None
             entry = codec.load(stored.value)
             query = query_of(entry)
         except CorruptEntry:

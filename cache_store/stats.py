@@ -8,9 +8,12 @@ The counters, by who adds to them:
                 saved_s, saved_busy_s, saved_tokens
     flights     collapsed                    readers that joined a running answer
     writes      stored, refused              kept; not to be kept, or no store took it
-                dropped_writes               given up because the writer was behind
+                dropped_writes               kept in memory and nowhere else: the writer was behind,
+                                             or the store refused or could not be reached
                 corrupt                      stored bytes that failed their check
-    eviction    evicted_REASON               REASON is one of types.Evicted
+    eviction    evicted_REASON               REASON is one of types.Evicted. Of the last tier: what
+                                             memory drops counts where it is the only one. What a
+                                             server ends or evicts by itself it does not tell
     audit       audited, mismatched          answers run again; those that came out otherwise
                 audited_remote, drifted      the same for servers that are not ours
                 unaudited                    sampled, but no room was left, or the picture is gone
@@ -24,7 +27,7 @@ import threading
 import time
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from cache_store.bounds import upper_bound
 from cache_store.database import Database
@@ -62,6 +65,11 @@ _ADD_LATENCY = (
     "INSERT INTO latencies VALUES (?, ?, ?, ?) ON CONFLICT (hour, name, bucket)"
     " DO UPDATE SET count = count + excluded.count"
 )
+_READ_LATENCIES = (
+    "SELECT * FROM latencies WHERE hour >= ? AND typeof(bucket) = 'integer'"
+    " AND bucket BETWEEN -1000 AND 1000"
+)
+_LARGEST = 2**60  # of a count
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +106,16 @@ class _Counts:
 class StatsRecorder:
     """Adds in memory; a thread writes the differences to the database now and then."""
 
-    def __init__(self, database: Database, now: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        database: Database,
+        now: Callable[[], float] = time.time,
+        gather: Callable[[], Mapping[str, int]] = dict,
+    ) -> None:
+        """`gather` tells what else to add: what was counted elsewhere since its last call."""
         self._database = database
         self._now = now
+        self._gather = gather
         self._lock = threading.Lock()
         self._flushing = threading.Lock()  # so that nobody reads while counts are in neither place
         self._unwritten = _Counts()
@@ -127,6 +142,7 @@ class StatsRecorder:
 
     def totals(self, minutes: int = 60) -> Totals:
         """What was counted; the series covers the last `minutes`, empty slots included."""
+        self.add(**self._gather())
         newest = int(self._now() // SLOT_S)
         oldest, first_hour = newest - minutes + 1, self._first_hour()
         with self._flushing:
@@ -162,6 +178,7 @@ class StatsRecorder:
 
     def flush(self) -> None:
         """Write what is not written yet; what cannot be written is kept for the next time."""
+        self.add(**self._gather())
         with self._flushing:
             with self._lock:
                 counts, self._unwritten = self._unwritten, _Counts()
@@ -180,11 +197,11 @@ class StatsRecorder:
     def _written(self, oldest: int, first_hour: int) -> _Counts:
         read = self._database.read
         slots = read("SELECT slot, name, value FROM slots WHERE slot >= ?", (oldest,))
-        latencies = read("SELECT * FROM latencies WHERE hour >= ?", (first_hour,))
+        latencies = read(_READ_LATENCIES, (first_hour,))
         return _Counts(
-            dict(read("SELECT name, value FROM counters")),
-            {(slot, name): value for slot, name, value in slots},
-            {(hour, what, number): count for hour, what, number, count in latencies},
+            dict(filter(_sound, read("SELECT name, value FROM counters"))),
+            {(slot, name): value for slot, name, value in filter(_sound, slots)},
+            {(hour, what, n): count for hour, what, n, count in filter(_sound, latencies)},
         )
 
     def _write(self, counts: _Counts) -> bool:
@@ -207,6 +224,12 @@ class StatsRecorder:
     def _write_often(self) -> None:
         while not self._closing.wait(_FLUSH_EVERY_S):
             self.flush()
+
+
+def _sound(row: tuple[Any, ...]) -> bool:
+    """Whether a row can be added up; its columns take values of any type."""
+    *_, amount = row
+    return type(amount) in (int, float) and 0 <= amount <= _LARGEST
 
 
 def _add(into: dict[_Key, float], amounts: Mapping[_Key, float]) -> None:

@@ -10,6 +10,12 @@ def image_tag(digest: str) -> str:
     return f"image:{digest}"
 
 
+def picture_of(tag: str) -> str | None:
+    """The digest in an `image_tag`; None where it is another tag."""
+    kind, _, digest = tag.partition(":")
+    return digest if kind == "image" else None
+
+
 def model_tag(model: str) -> str:
     """Entries of a model by its readable name, whatever its build."""
     return f"model:{model}"

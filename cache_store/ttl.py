@@ -7,6 +7,7 @@ was ahead is not served (`shelf.is_current`), and the next answer to the questio
 
 from __future__ import annotations
 
+import math
 import re
 import unicodedata
 
@@ -27,10 +28,17 @@ _ABOUT_NOW = re.compile(
 )
 
 
+LONGEST_S = 10 * 365 * 86_400.0  # what "for ever" means: an end is a time that can be written down
+
+
 def keep_s(query: CacheQuery, policy: CachePolicy, asked_s: float | None) -> float:
-    """Seconds to keep an answer to `query`. What the request asks for beats the policy."""
-    if asked_s is not None:
-        return asked_s
+    """Seconds to keep an answer to `query`, `LONGEST_S` at most. What the request asks for beats
+    the policy; where that is no number, nothing is kept."""
+    wanted_s = _by_policy(query, policy) if asked_s is None else asked_s
+    return 0.0 if math.isnan(wanted_s) else min(wanted_s, LONGEST_S)
+
+
+def _by_policy(query: CacheQuery, policy: CachePolicy) -> float:
     texts = (part.text for part in query.turns[-1].parts if isinstance(part, TextPart))
     if any(is_about_now(text) for text in texts):
         return min(policy.ttl_s, policy.ttl_now_s)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -193,13 +194,18 @@ Lookup = Hit | Miss
 class CachePolicy:
     """What to keep and for how long. Budgets are bytes of stored values.
 
-    `ttl_now_s` is for questions about now (see `ttl.py`), where it is shorter.
+    `ttl_now_s` is for questions about now (see `ttl.py`), where it is shorter. A time may be
+    infinite: that is `ttl.LONGEST_S`. Raises ValueError for one that is no number.
     """
 
     ttl_s: float = 24 * 3600
     memory_max_bytes: int = 64 * 2**20
     disk_max_bytes: int = 2**30
     ttl_now_s: float = 5 * 60
+
+    def __post_init__(self) -> None:
+        if math.isnan(self.ttl_s) or math.isnan(self.ttl_now_s):
+            raise ValueError("ttl_s and ttl_now_s must be numbers of seconds")
 
 
 class Adopted(StrEnum):

@@ -16,6 +16,7 @@ from cache_store.database import Database
 _IN_MEMORY = 256
 _ON_DISK = 20_000  # about 40 MB with 16 frames each
 _PRUNE_EVERY = 100  # writes
+_LARGEST_S = 2.0**50
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ class VideoMemo:
             return None
         try:
             found = _read(rows[0][0])
-        except (TypeError, ValueError):  # damaged: it is looked at anew
+        except (TypeError, ValueError, RecursionError):  # damaged: it is looked at anew
             return None
         self._keep(key, found)
         return found
@@ -76,6 +77,16 @@ class VideoMemo:
         self._writes += 1
         if self._writes % _PRUNE_EVERY == 0:
             self.prune(_ON_DISK)
+
+    def clear(self) -> None:
+        """Remember no file."""
+        self.clear_memory()
+        self._database.write([("DELETE FROM videos", [()])])
+
+    def clear_memory(self) -> None:
+        """Read again what another process may have cleared."""
+        with self._lock:
+            self._recent.clear()
 
     def prune(self, keep: int) -> None:
         """Leave the `keep` newest on disk."""
@@ -101,4 +112,13 @@ def _written(video: RememberedVideo) -> str:
 def _read(text: str) -> RememberedVideo:
     length_s, start_s, end_s, every_s, frames = json.loads(text)
     kept = tuple(RememberedFrame(*frame) for frame in frames)
+    times = (length_s, start_s, end_s, every_s, *(frame.at_s for frame in kept))
+    if not all(type(s) in (int, float) and abs(s) <= _LARGEST_S for s in times):
+        raise ValueError("a time is no number")
+    if not all(map(_is_picture, kept)):
+        raise ValueError("a picture is none")
     return RememberedVideo(length_s, start_s, end_s, every_s, kept)
+
+
+def _is_picture(frame: RememberedFrame) -> bool:
+    return [type(v) for v in (frame.digest, frame.width, frame.height)] == [str, int, int]

@@ -7,6 +7,8 @@ import os
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Collection
+from contextlib import suppress
 from pathlib import Path
 
 log = logging.getLogger(__name__)
@@ -68,6 +70,12 @@ class BoundedFolder:
         self._drop(name)
         (self._path / name).unlink(missing_ok=True)
 
+    def clear(self, keep: Collection[str] = ()) -> None:
+        """Keep nothing but these, whoever wrote it."""
+        for name in self._scan():
+            if name not in keep:
+                self.remove(name)
+
     def _account(self, name: str, size: int) -> None:
         """It is there, of this size, and was used last."""
         self._bytes += size - self._sizes.pop(name, 0)
@@ -80,7 +88,11 @@ class BoundedFolder:
 
     def _scan(self) -> OrderedDict[str, int]:
         """Sizes of what is there, oldest use first."""
-        found = [(p.stat(), p) for p in self._path.iterdir() if not p.name.endswith(".part")]
+        found = []
+        for path in self._path.iterdir():
+            with suppress(OSError):  # removed in this moment
+                if path.suffix != ".part":
+                    found.append((path.stat(), path))
         found.sort(key=lambda item: item[0].st_mtime)
         return OrderedDict((path.name, stat.st_size) for stat, path in found)
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict
 from functools import lru_cache
+from itertools import zip_longest
 from types import MappingProxyType
 
 from cache_store.questions import canonical
@@ -13,9 +14,8 @@ from cache_store.types import CacheQuery, ImagePart, MarkPart, Part, Scalar, Tex
 from qwen_ui.computation import THOUGHT_TOKENS
 from qwen_ui.engines.base import EngineSpec, Sampling
 from qwen_ui.errors import BadRequest
-from qwen_ui.question import times_in
 from qwen_ui.settings import Settings
-from qwen_ui.types import ChatRequest, Image, Message, SamplingParams
+from qwen_ui.types import ChatRequest, Frame, Image, Message, SamplingParams
 
 
 def cache_query(
@@ -90,11 +90,17 @@ def _effective(
 
 
 def _turn(message: Message) -> Turn:
-    times = times_in(message)
-    return Turn(message.role, tuple(_part(p, at in times) for at, p in enumerate(message.parts)))
+    parts = zip_longest(message.parts, message.parts[1:])
+    return Turn(message.role, tuple(_part(part, following) for part, following in parts))
 
 
-def _part(part: str | Image, is_time: bool) -> Part:
+def _part(part: str | Image, following: str | Image | None) -> Part:
     if isinstance(part, Image):
         return ImagePart(part.digest)
-    return MarkPart(part) if is_time else TextPart(part)
+    return MarkPart(_mark(part, following)) if isinstance(following, Frame) else TextPart(part)
+
+
+def _mark(time: str, frame: Frame) -> str:
+    """What a model may see of a frame beside its pixels: a time as it is written, but also the
+    exact one, since two frames may be shown at the mean of theirs, and where a video begins."""
+    return f"{time} {frame.at_s!r} #{frame.place}"

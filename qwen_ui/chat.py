@@ -227,12 +227,14 @@ class ChatService:
         return self._cache.stats()
 
     def clear_cache(self) -> None:
-        """Forget every stored answer, and what the loaded models remember of pictures and prompts.
+        """Forget every stored answer, what the loaded models remember of pictures and prompts, and
+        the pictures and videos that no open conversation shows.
 
         Raises errors.StoreFailed when that may be incomplete.
         """
         self._audits.clear()
         self._videos.clear()
+        self._images.clear()
         self._forget_in_models()
         try:
             self._cache.clear()
@@ -257,11 +259,13 @@ class ChatService:
         self._cache.close()
 
     def _heed(self, generation: int | None) -> None:
-        """Something was forgotten, perhaps by another process: the models forget as well."""
+        """Something was forgotten, perhaps by another process: what this one remembers goes too."""
         if generation is None:  # the store is out: what it forgets meanwhile is seen afterwards
             return
         before, self._generation = self._generation, generation
         if before not in (None, generation):
+            self._cache.memo.clear_memory()
+            self._cache.videos.clear_memory()
             self._forget_in_models()
 
     def _forget_in_models(self) -> None:

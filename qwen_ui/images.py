@@ -60,12 +60,17 @@ class ImageOpener:
                 raise PictureTooLarge(known.width, known.height, self._max_pixels)
             if max(known.width, known.height) > _NARROWEST * min(known.width, known.height):
                 raise PictureNarrow(name)
+            load = partial(self._load, id, known.digest)
+            self._media.hold(load, known.digest)
             self._media.put(known.digest, data)  # nothing where other bytes of it are kept
         except (InvalidPicture, OSError) as error:
             raise self._explain(error, name) from error
-        load = partial(self._load, id, known.digest)
         image = Image(known.digest, known.width, known.height, load)
         return Picture(id, name, image, thumbnail, known.frames)
+
+    def clear(self) -> None:
+        """Keep no file, and no thumbnail, that no open conversation shows; videos' neither."""
+        self._media.clear()
 
     def _decode(self, id: str, data: bytes) -> tuple[Remembered, Path]:
         """Remember the pixels of a file, and have their thumbnail; other bytes may have made it."""

@@ -6,7 +6,9 @@ Gradio removes uploads when it likes; a conversation needs its pictures until it
 from __future__ import annotations
 
 import io
+import threading
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 from PIL import Image as PILImage
 
@@ -26,6 +28,20 @@ class MediaStore:
         self.thumbnails = directory / "thumbnails"
         self._originals = BoundedFolder(directory / "originals", max_bytes, ttl_s)
         self._small = BoundedFolder(self.thumbnails, max_bytes // _THUMBNAILS_SHARE, ttl_s)
+        self._lock = threading.Lock()
+        self._held: WeakKeyDictionary[object, tuple[str, ...]] = WeakKeyDictionary()
+
+    def hold(self, holder: object, *digests: str) -> None:
+        """`clear` leaves these for as long as `holder` lives: a conversation still shows them."""
+        with self._lock:
+            self._held[holder] = digests
+
+    def clear(self) -> None:
+        """Remove every original and thumbnail that nobody in this process holds."""
+        with self._lock:
+            held = {digest for digests in self._held.values() for digest in digests}
+        self._originals.clear(held)
+        self._small.clear({_thumbnail(digest) for digest in held})
 
     def put(self, digest: str, data: bytes) -> None:
         """Keep an original, unless one is. Raises OSError when it cannot be written."""
@@ -46,7 +62,7 @@ class MediaStore:
 
     def thumbnail(self, digest: str) -> Path | None:
         """Where the thumbnail lies, or None when there is none (any more)."""
-        return self._small.find(f"{digest}.jpg")
+        return self._small.find(_thumbnail(digest))
 
     def make_thumbnail(self, digest: str, picture: PILImage.Image) -> Path:
         """Write a JPEG of at most 100 kB and 384 pixels a side; its path. Raises OSError."""
@@ -56,7 +72,11 @@ class MediaStore:
             small.save(encoded, "JPEG", quality=quality)
             if encoded.tell() <= _THUMBNAIL_BYTES:
                 break
-        return self._small.put(f"{digest}.jpg", encoded.getvalue())
+        return self._small.put(_thumbnail(digest), encoded.getvalue())
+
+
+def _thumbnail(digest: str) -> str:
+    return f"{digest}.jpg"
 
 
 def _shrink(picture: PILImage.Image) -> PILImage.Image:

@@ -11,7 +11,7 @@ from qwen_ui.types import Frame, Image, Message
 
 def check_question(question: Message, settings: Settings) -> None:
     """Raises errors.EmptyQuestion, QuestionTooLong, TooManyPictures."""
-    times = times_in(question)
+    times = _times_in(question)
     typed = [p for at, p in enumerate(question.parts) if isinstance(p, str) and at not in times]
     text = "".join(typed)
     if not text:
@@ -22,7 +22,7 @@ def check_question(question: Message, settings: Settings) -> None:
         raise TooManyPictures(settings.max_images)
 
 
-def times_in(message: Message) -> set[int]:
+def _times_in(message: Message) -> set[int]:
     """Where the texts stand that nobody typed: the times of a video's frames."""
     pairs = enumerate(pairwise(message.parts))
     return {place for place, (_, following) in pairs if isinstance(following, Frame)}

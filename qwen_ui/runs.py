@@ -109,11 +109,13 @@ class Pending:
         """A seat in the flight of exactly this answer. Raises errors.ShuttingDown.
 
         `max_tokens` is part of the flight's key: a reader that asked for another length would read
-        too little or too much. no-cache joins only no-cache; who does not ask for that may join
-        either, and read an answer that is newer than he needs.
+        too little or too much. So is the generation: who asks after something was forgotten reads
+        nothing that was begun before. no-cache joins only no-cache; who does not ask for that may
+        join either, and read an answer that is newer than he needs.
         """
         control, material = self.request.cache, make_key(self.query)[1]
-        anew, usual = ((material, self.query.max_tokens, no_cache) for no_cache in (True, False))
+        asked = (material, self.query.max_tokens, self.miss.generation)
+        anew, usual = ((*asked, no_cache) for no_cache in (True, False))
         keep = not (self._once or control.no_store) and (control.ttl_s is None or control.ttl_s > 0)
         key, also = (anew, ()) if control.no_cache else (usual, (anew,))
         try:

@@ -152,6 +152,12 @@ class Settings(BaseSettings):
     max_question_chars: int = Field(20_000, ge=1, description="longest question")
 
     # videos (need the extra `video`)
+    video_input: Literal["auto", "native", "pictures"] = Field(
+        "auto",
+        description="how a model reads a video; native: as one, frames in pairs; pictures: frame "
+        "by frame, as the demo models and other servers' always do; auto: native where the model "
+        "comes with a video_preprocessor_config.json, as all published ones do",
+    )
     video_fps: float = Field(1.0, gt=0, le=10, description="frames of a video per second")
     video_frames: int = Field(
         16, ge=1, le=768, description="frames of one video; of a longer one, fewer per second"

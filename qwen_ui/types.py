@@ -54,13 +54,15 @@ class Image:
 
 @dataclass(frozen=True, slots=True)
 class Frame(Image):
-    """A picture out of a video, always behind a text with its time. `place`: from 0.
+    """A picture out of a video, always behind a text with its time. `place`: from 0; `at_s`: the
+    time itself, counted from the start of the video.
 
     `at_hand` tells whether `load` would find it in memory; else a video is decoded, which may take
     a minute.
     """
 
     place: int
+    at_s: float
     at_hand: Callable[[], bool] = field(compare=False, repr=False)
 
 
@@ -219,6 +221,7 @@ class ModelInfo:
     name: str
     state: ModelState
     progress: float  # of loading, 0 to 1
-    description: str  # device, dtype, attention; the sentence of the error when failed
+    description: str  # device, dtype, attention; why, when failed
     demo: bool
     max_pixels: int | None = None  # larger pictures are reduced to this; None: not known yet
+    native_video: bool = False  # frames of a video are read as one, not as single pictures

@@ -1,7 +1,7 @@
 """From an uploaded video to a run of texts and pictures: a time, a frame, a time, a frame.
 
-Qwen3-VL reads a native video in the same order and with the same times. As pictures, frames need
-no torchvision, are hashed like any other picture, and are shared by all questions about them.
+Frames are hashed like any other picture, and are shared by all questions about them. Whether a
+model reads them as pictures or as a video is for its engine to say.
 """
 
 from __future__ import annotations
@@ -64,9 +64,9 @@ def video_limits(settings: Settings) -> VideoLimits:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class _Part:
-    """What of which file."""
+    """What of which file; each upload has one of its own."""
 
     id: str
     name: str
@@ -103,6 +103,7 @@ class VideoOpener:
         part = _Part(hashlib.sha256(data).hexdigest(), name, *_bounds(start_s, end_s))
         try:
             known, thumbnail = self._known(part, data)
+            self._media.hold(part, part.id, _middle(known.frames).digest)
             self._media.put(part.id, data)
         except OSError as error:
             log.error("%s cannot be kept: %s", name, error)
@@ -128,7 +129,8 @@ class VideoOpener:
             load = partial(self._load, part, place, frame.digest)
             at_hand = partial(self._is_kept, key, frame.digest)
             parts.append(frame_times.stamp(frame.at_s))
-            parts.append(Frame(frame.digest, frame.width, frame.height, load, place, at_hand))
+            size = frame.width, frame.height
+            parts.append(Frame(frame.digest, *size, load, place, frame.at_s, at_hand))
         return tuple(parts)
 
     def _known(self, part: _Part, data: bytes) -> tuple[RememberedVideo, Path]:

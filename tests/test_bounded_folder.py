@@ -158,3 +158,13 @@ def test_a_failed_write_leaves_nothing_behind(
         folder.put("a", b"x")
     assert list(tmp_path.iterdir()) == []
     assert folder._bytes == 0
+
+
+def test_clearing_leaves_what_is_named_and_takes_what_another_process_wrote(tmp_path: Path) -> None:
+    folder, other = BoundedFolder(tmp_path, 1000, 60), BoundedFolder(tmp_path, 1000, 60)
+    for name in "ab":
+        folder.put(name, b"x" * 10)
+    other.put("c", b"x" * 10)
+    folder.clear(keep="a")
+    assert kept(tmp_path, "abc") == "a"
+    assert folder._bytes == 10

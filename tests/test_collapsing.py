@@ -92,6 +92,20 @@ async def test_stop_ends_it_for_one_reader_and_the_others_read_on(chat: Chat) ->
     assert text(await other) == WHOLE
 
 
+async def test_who_asks_after_a_forget_reads_nothing_that_was_begun_before_it(chat: Chat) -> None:
+    before = await begun(chat)
+    chat.service.clear_cache()
+    after = await joined(chat, 2)
+    chat.engine.release()
+    first = await before
+    assert (text(first), stored(first)) == (WHOLE, False)
+    told = [await task for task in after]
+    assert all(text(events) == WHOLE and stored(events) for events in told)
+    assert chat.computed == 2
+    assert sorted(status(events).collapsed for events in told) == [False, True]
+    assert is_hit(await chat.ask(QUESTION))
+
+
 async def test_when_the_last_reader_has_left_the_model_stops_and_nothing_is_stored(
     chat: Chat,
 ) -> None:

@@ -249,3 +249,27 @@ def test_many_threads_may_open_the_same_file(rig: Rig) -> None:
     with ThreadPoolExecutor(8) as pool:
         pictures = list(pool.map(lambda _: rig.opener.open(data, "a"), range(24)))
     assert {picture.image.digest for picture in pictures} == {pictures[0].image.digest}
+
+
+def files(directory: Path) -> list[str]:
+    return sorted(p.stem for p in (directory / "media").rglob("*") if p.is_file())
+
+
+def test_clearing_leaves_only_pictures_that_somebody_still_has(rig: Rig, tmp_path: Path) -> None:
+    shown = rig.opener.open(saved(photo()), "a")
+    rig.opener.open(saved(photo(seed=1)), "b")
+    rig.opener.clear()
+    assert files(tmp_path) == [shown.image.digest] * 2  # the original and the thumbnail
+    assert canonical.digest(shown.image.load()) == shown.image.digest
+    del shown
+    rig.opener.clear()
+    assert files(tmp_path) == []
+
+
+def test_the_same_picture_twice_is_kept_until_the_last_of_both_is_gone(
+    rig: Rig, tmp_path: Path
+) -> None:
+    first, second = (rig.opener.open(saved(photo()), name) for name in "ab")
+    del first
+    rig.opener.clear()
+    assert files(tmp_path) == [second.image.digest] * 2

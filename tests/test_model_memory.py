@@ -112,3 +112,30 @@ async def test_what_the_model_knew_already_is_told(make: Make) -> None:
     chat.engine.known = (7, 1)
     told = usage(await chat.ask("hello"))
     assert (told.cached_tokens, told.known_pictures) == (7, 1)
+
+
+async def test_clearing_the_cache_forgets_pictures_that_no_conversation_shows(make: Make) -> None:
+    chat = make()
+    shown = chat.service.open_picture(saved(photo()))
+    gone = chat.service.open_picture(saved(photo(seed=1)))
+    await chat.ask("hi", shown.image)
+    path, digest, id = gone.thumbnail, gone.image.digest, gone.id
+    del gone
+    chat.service.clear_cache()
+    assert shown.thumbnail.exists()
+    assert not path.exists()
+    assert chat.media.get(digest) is None
+    assert chat.cache.memo.get(id) is None
+    await chat.ask("again", shown.image)  # the picture is still there to be asked about
+
+
+async def test_which_files_had_which_pixels_is_forgotten_as_another_process_does(
+    make: Make, tmp_path: Path
+) -> None:
+    chat = make()
+    id = chat.service.open_picture(saved(photo())).id
+    await chat.ask("hi")
+    chat.cache.stats()
+    assert main(["forget", str(tmp_path), "--all"]) == 0
+    await chat.ask("hi")
+    assert chat.cache.memo.get(id) is None

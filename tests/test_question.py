@@ -21,7 +21,7 @@ PICTURE = Image("1" * 64, 4, 4, pixels)
 VIDEO = [
     part
     for at in range(16)
-    for part in (f"<{at}.0 seconds>", Frame("2" * 64, 4, 4, pixels, at, bool))
+    for part in (f"<{at}.0 seconds>", Frame("2" * 64, 4, 4, pixels, at, at, bool))
 ]
 
 

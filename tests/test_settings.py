@@ -56,6 +56,7 @@ def test_every_field_is_a_variable_and_a_flag_with_help(
         "log_level": "debug",
         "quantization": "torchao-int8",
         "decoding": "eager",
+        "video_input": "pictures",
         "cache_match": "exact",
         "visibility": "session",
         "audit_rate": "0.5",

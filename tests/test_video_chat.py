@@ -13,10 +13,14 @@ from PIL import Image as PILImage
 
 from qwen_ui import video_frames, videos
 from qwen_ui.errors import PictureGone
+from qwen_ui.events import ChatEvent
 from qwen_ui.runs import Pending
+from qwen_ui.server import build_service
+from qwen_ui.settings import Settings
 from qwen_ui.types import FinishReason, Match, Message, Video
+from tests.engines.tiny import save_tiny
 from tests.pictures import photo, saved
-from tests.service import Chat, collect, error_of, finish, is_hit, status, text, until
+from tests.service import Chat, collect, error_of, finish, is_hit, status, text, until, usage
 from tests.videos import number_of, seconds_of_grey, video
 
 CLIP = video()
@@ -114,6 +118,33 @@ async def test_equal_frames_at_other_times_are_another_question(chat: Chat) -> N
     for start in (0, 1):
         part = chat.service.open_video(still, start_s=start, end_s=start + 2)
         assert not is_hit(await chat.ask(*part.parts, "what?"))
+
+
+async def test_two_parts_of_a_video_are_another_question_than_the_whole(chat: Chat) -> None:
+    """The same frames at the same times: what tells them apart is where a video begins."""
+    whole = chat.service.open_video(CLIP)
+    parts = [chat.service.open_video(CLIP, start_s=start, end_s=start + 2) for start in (0, 2)]
+    shown = [part if isinstance(part, str) else part.digest for part in whole.parts]
+    both = (*parts[0].parts, *parts[1].parts)
+    assert [part if isinstance(part, str) else part.digest for part in both] == shown
+    await chat.ask(*whole.parts, "what?")
+    assert not is_hit(await chat.ask(*both, "what?"))
+    assert is_hit(await chat.ask(*whole.parts, "what?"))
+
+
+async def test_times_that_are_written_alike_are_another_question(
+    chat: Chat, tmp_path: Path
+) -> None:
+    """A model that is shown two frames at the mean of their times may read another time."""
+    still = video(seconds_of_grey(1, 40))
+    await chat.close()
+    asked = []
+    for fps in (3.0, 2.9):
+        other = Chat(tmp_path, video_fps=fps)
+        asked.append(other.service.open_video(still, end_s=0.9).parts)
+        assert not is_hit(await other.ask(*asked[-1], "what?"))
+        await other.close()
+    assert asked[0][::2] == asked[1][::2] == ("<0.0 seconds>", "<0.3 seconds>", "<0.7 seconds>")
 
 
 @pytest.mark.parametrize("other", [{"video_fps": 2.0}, {"video_frames": 2}], ids=str)
@@ -258,3 +289,71 @@ async def test_nothing_is_prepared_where_a_video_would_have_to_be_decoded(
     assert (chat.engine.prepared, decoder.threads) == ([], [])
     chat.service.prepare([Message("user", chat.service.open_video(LONG).parts)])
     await until(lambda: chat.engine.prepared)
+
+
+# --- a model that reads videos natively ---------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def native_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny(tmp_path_factory.mktemp("tiny"), video=True)
+
+
+class Program:
+    """The service of these settings, with the model of a folder."""
+
+    def __init__(self, folder: Path, directory: Path, **settings: Any) -> None:
+        fixed: dict[str, Any] = {
+            "max_tokens": 8,
+            "audit_rate": 0.0,
+            "device": "cpu",
+            "model": str(folder),
+        }
+        self.service = build_service(Settings(cache_dir=directory, **fixed | settings))
+
+    async def ask(self, data: bytes, question: str) -> list[ChatEvent]:
+        parts = (*self.service.open_video(data).parts, question)
+        return await collect(self.service.stream(self.service.open([Message("user", parts)])))
+
+    async def close(self) -> None:
+        await asyncio.to_thread(self.service.close, 0.0)
+
+
+async def test_read_natively_a_video_is_a_hit_and_two_questions_share_all_before_them(
+    native_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = Program(native_folder, tmp_path)
+    first = await program.ask(CLIP, "what?")
+    other = await program.ask(CLIP, "how many?")
+    assert [is_hit(events) for events in (first, other)] == [False, False]
+    assert usage(first).known_pictures == 0
+    assert usage(other).known_pictures == 2  # pairs of the four frames
+    rest = usage(other).prompt_tokens - usage(other).cached_tokens
+    assert rest < len("how many?<|im_end|>\n<|im_start|>assistant\n")
+    forbid_decoding(monkeypatch)
+    again = await program.ask(CLIP, "how many?")
+    assert is_hit(again)
+    assert text(again) == text(other)
+    await program.close()
+
+
+async def test_the_two_ways_to_read_a_video_share_no_answer(
+    native_folder: Path, tmp_path: Path
+) -> None:
+    counts = []
+    for way in ("native", "pictures", "auto"):
+        program = Program(native_folder, tmp_path, video_input=way)
+        events = await program.ask(CLIP, "what?")
+        assert is_hit(events) == (way == "auto")  # which is native
+        counts.append(usage(events).prompt_tokens)
+        await program.close()
+    assert counts[0] == counts[2] != counts[1]
+
+
+async def test_what_is_set_for_other_models_leaves_the_demo_model_at_pictures(
+    tmp_path: Path,
+) -> None:
+    program = Program(Path("demo"), tmp_path, video_input="native")
+    assert not is_hit(await program.ask(CLIP, "what?"))
+    assert [model.native_video for model in program.service.models() if model.demo] == [False]
+    await program.close()

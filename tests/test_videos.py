@@ -335,3 +335,15 @@ def test_a_video_that_cannot_be_kept_is_a_clear_error(
     monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(GenerationFailed, match="No space left"):
         rig.opener.open(LONG, "a.mp4")
+
+
+def test_clearing_leaves_the_files_of_videos_that_somebody_still_has(rig: Rig) -> None:
+    shown, data = rig.opener.open(FOUR_SECONDS, "v.mp4"), FOUR_SECONDS
+    rig.media.clear()
+    rig.opener.clear()
+    assert rig.media.get(hashlib.sha256(data).hexdigest()) == data
+    assert shown.thumbnail.exists()
+    assert_frames_are_what_was_hashed(shown)
+    del shown
+    rig.media.clear()
+    assert rig.media.get(hashlib.sha256(data).hexdigest()) is None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple, Protocol
 
 _NAME = "name:"
@@ -45,7 +45,8 @@ class Store(Protocol):
     def put(self, name: str, stored: Stored, generation: int | None = None) -> bool:
         """Keep a value; visible to every `get` that starts after this returns.
 
-        False, and nothing is kept, when the store's generation is not `generation` any more.
+        False, and nothing is kept, when the store's generation is not `generation` any more, or
+        when the value is larger than the whole budget.
         """
         ...
 
@@ -57,12 +58,17 @@ class Store(Protocol):
         """Drop every value with the tag, and change the generation; how many there were."""
         ...
 
-    def clear(self) -> None:
-        """Drop everything, and change the generation."""
+    def clear(self) -> int:
+        """Drop everything, and change the generation; how many there were."""
         ...
 
     def generation(self) -> int:
         """See above. May be some tenths of a second old where asking is dear."""
+        ...
+
+    def replaced(self) -> object:
+        """What differs after a value took the place of one that had not ended: copies elsewhere
+        may be of the earlier one. As of the last `generation`; asks for nothing itself."""
         ...
 
     def names(self, tag: str | None = None) -> Iterator[str]:
@@ -82,6 +88,11 @@ class Store(Protocol):
 
     def size(self) -> tuple[int, int]:
         """(entries, bytes), expired ones perhaps included."""
+        ...
+
+    def lost(self) -> Mapping[str, int]:
+        """What was lost since the last call and nobody asked for, by its counter in `stats`:
+        `evicted_expired`, `evicted_budget`, `dropped_writes`. Asks no server."""
         ...
 
     def close(self) -> None:

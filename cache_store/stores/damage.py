@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
+import re
 import shutil
 import sqlite3
 import time
@@ -19,7 +20,8 @@ from pathlib import Path
 
 log = logging.getLogger(__name__)
 
-_ASIDE = "damaged-"
+_ASIDE = re.compile(r"damaged-\d+")
+_OURS = re.compile(r"cache\.db(-wal|-shm|-journal)?|forgotten|[0-9a-f]{2}")
 _DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CONSTRAINT}
 _DAMAGE_EXTENDED = {sqlite3.SQLITE_IOERR_SHORT_READ, sqlite3.SQLITE_READONLY_DBMOVED}
 
@@ -63,13 +65,16 @@ def alone(directory: Path) -> Iterator[None]:
 
 def move_aside(directory: Path, error: Exception) -> None:
     """The database and its value files (without it nobody would remove those); the newest is kept.
+    What else lies in the directory is somebody else's.
 
     Call it `alone`.
     """
-    for old in directory.glob(f"{_ASIDE}*"):
-        shutil.rmtree(old, ignore_errors=True)
-    aside = directory / f"{_ASIDE}{time.time_ns()}"
-    kept = list(directory.iterdir())
+    there = list(directory.iterdir())
+    for old in there:
+        if _ASIDE.fullmatch(old.name):
+            shutil.rmtree(old, ignore_errors=True)
+    aside = directory / f"damaged-{time.time_ns()}"
+    kept = [path for path in there if _OURS.fullmatch(path.name)]
     aside.mkdir(mode=0o700)
     for path in kept:
         path.rename(aside / path.name)

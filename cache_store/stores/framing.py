@@ -15,6 +15,7 @@ from cache_store.stores.base import Stored
 _MAGIC = b"QCR1"
 _BODY = len(_MAGIC) + 16
 _START = _BODY + 4
+_LARGEST = 2.0**50  # seconds
 
 
 def frame(name: str, stored: Stored) -> bytes:
@@ -32,7 +33,13 @@ def unframe(name: str, data: object) -> Stored:
     if data[: len(_MAGIC)] != _MAGIC or data[len(_MAGIC) : _BODY] != _checksum(name, data[_BODY:]):
         raise CorruptEntry("a value that is no entry of this name was refused")
     end = head_end(data)
-    expires_at, cost_s, *tags = json.loads(data[_START:end])
+    try:
+        expires_at, cost_s, *tags = json.loads(data[_START:end])
+    except (ValueError, TypeError, RecursionError) as error:
+        raise CorruptEntry(f"a value whose head is not ours was refused: {error}") from error
+    numbers = all(type(n) in (int, float) and abs(n) <= _LARGEST for n in (expires_at, cost_s))
+    if not numbers or not all(type(tag) is str for tag in tags) or end > len(data):
+        raise CorruptEntry("a value whose head says something else was refused")
     return Stored(data[end:], expires_at, tuple(tags), cost_s)
 
 
@@ -45,7 +52,7 @@ def tags_in(data: bytes) -> tuple[str, ...]:
     """The tags, from the beginning of a framed value; none when it is not one. Not verified."""
     try:
         return tuple(json.loads(data[_START : head_end(data)])[2:])
-    except (ValueError, TypeError, LookupError):
+    except (ValueError, TypeError, LookupError, RecursionError):
         return ()
 
 

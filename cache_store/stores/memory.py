@@ -5,9 +5,10 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
 from cache_store.stores.base import Stored, named, new_generation
+from cache_store.stores.losses import Losses
 
 
 class MemoryStore:
@@ -21,6 +22,8 @@ class MemoryStore:
         self._tagged: defaultdict[str, set[str]] = defaultdict(set)
         self._bytes = 0
         self._generation = new_generation()
+        self._replaced = 0
+        self._losses = Losses()
 
     def get(self, name: str) -> Stored | None:
         with self._lock:
@@ -37,10 +40,12 @@ class MemoryStore:
         with self._lock:
             if generation not in (None, self._generation):
                 return False
+            self._replaced += self._current(name) is not None
             self._drop(name)
-            if len(stored.value) <= self._max_bytes:
+            fits = len(stored.value) <= self._max_bytes
+            if fits:
                 self._keep(name, stored)
-            return True
+            return fits
 
     def delete(self, name: str) -> None:
         with self._lock:
@@ -54,15 +59,20 @@ class MemoryStore:
                 self._drop(name)
             return len(names)
 
-    def clear(self) -> None:
+    def clear(self) -> int:
         with self._lock:
+            count = len(self._kept)
             self._generation = new_generation()
             self._kept.clear()
             self._tagged.clear()
             self._bytes = 0
+            return count
 
     def generation(self) -> int:
         return self._generation
+
+    def replaced(self) -> object:
+        return self._replaced
 
     def names(self, tag: str | None = None) -> Iterator[str]:
         with self._lock:
@@ -80,11 +90,14 @@ class MemoryStore:
         with self._lock:
             now = self._now()
             for name in [name for name, s in self._kept.items() if s.expires_at <= now]:
-                self._drop(name)
+                self._evict(name)
 
     def size(self) -> tuple[int, int]:
         with self._lock:
             return len(self._kept), self._bytes
+
+    def lost(self) -> Mapping[str, int]:
+        return self._losses.take()
 
     def close(self) -> None:
         self.clear()
@@ -92,7 +105,7 @@ class MemoryStore:
     def _current(self, name: str) -> Stored | None:
         stored = self._kept.get(name)
         if stored is not None and stored.expires_at <= self._now():
-            self._drop(name)
+            self._evict(name)
             return None
         return stored
 
@@ -102,13 +115,21 @@ class MemoryStore:
         for tag in stored.tags:
             self._tagged[tag].add(name)
         while self._bytes > self._max_bytes:
-            self._drop(next(iter(self._kept)))
+            self._evict(next(iter(self._kept)))
 
     def _with(self, tag: str) -> Collection[str]:
         name = named(tag)
         if name is not None:
             return [name] if name in self._kept else []
         return list(self._tagged.get(tag, ()))
+
+    def _evict(self, name: str) -> None:
+        """Drop what nobody asked to drop."""
+        if self._kept[name].expires_at <= self._now():
+            self._losses.add(evicted_expired=1)
+        else:
+            self._losses.add(evicted_budget=1)
+        self._drop(name)
 
     def _drop(self, name: str) -> None:
         stored = self._kept.pop(name, None)

@@ -1,15 +1,16 @@
 """L2 that several machines share: Redis, Valkey, or whatever speaks their protocol.
 
 Keys, all below one prefix: `e:{name}` an entry, with the server's own TTL; `t:{tag}` and `all`,
-sorted sets of names by their end; `generation`. A tag set only proposes: the tags inside the entry
-decide, so a set that names too much is harmless. A server that evicts may lose a set, so there
-`forget` looks at every entry.
+sorted sets of names by their end; `generation`; `replaced`, when an entry last took the place of
+another. A tag set only proposes: the tags inside the entry decide, so a set that names too much is
+harmless. A server that evicts may lose a set, so there `forget` looks at every entry.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -31,15 +32,19 @@ _GENERATION_S = 0.5  # how old a known generation may be: asking each time would
 _PAGE = 500  # names asked for at once
 _PEEK = 1024  # bytes that hold the head of nearly every entry
 
-# KEYS: entry, generation, all, tag sets. ARGV: value, ms to live, name, expected generation or "".
+# KEYS: entry, generation, replaced, all, tag sets. ARGV: value, ms to live, name, expected
+# generation or "".
 # Each set lives as long as its longest entry and loses the ended ones as it grows: by the server's
 # clock, since a client whose clock is ahead would take live ones of others for ended.
 _PUT = """
 if ARGV[4] ~= '' and redis.call('GET', KEYS[2]) ~= ARGV[4] then return 0 end
-redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 local time = redis.call('TIME')
+if redis.call('EXISTS', KEYS[1]) == 1 then
+  redis.call('SET', KEYS[3], time[1] .. '.' .. time[2])
+end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 local now = time[1] + time[2] / 1e6
-for i = 3, #KEYS do
+for i = 4, #KEYS do
   redis.call('ZREMRANGEBYSCORE', KEYS[i], '-inf', now)
   redis.call('ZADD', KEYS[i], now + ARGV[2] / 1000, ARGV[3])
   if redis.call('PTTL', KEYS[i]) < tonumber(ARGV[2]) then
@@ -68,6 +73,7 @@ class RedisStore:
         self._prefix = prefix
         self._put = self._client.register_script(_PUT)
         self._breaker = Breaker(self._answers)
+        self._replaced: object = None
         self._known = (0, float("-inf"))  # generation, and until when it is not asked for again
 
     def get(self, name: str) -> Stored | None:
@@ -91,7 +97,7 @@ class RedisStore:
             self.delete(name)  # what was there before is not the value any more
             return True
         sets = [self._prefix + "all", *(f"{self._prefix}t:{tag}" for tag in stored.tags)]
-        keys = [self._entry(name), self._prefix + "generation", *sets]
+        keys = [self._entry(name), self._prefix + "generation", self._prefix + "replaced", *sets]
         expected = "" if generation is None else str(generation)
         values: list[Any] = [frame(name, stored), keep_ms, name, expected]
         return bool(self._guard(lambda client: self._put(keys, values, client)) == 1)
@@ -109,12 +115,15 @@ class RedisStore:
         self._renew()  # again: others may have copied what was not yet deleted
         return count
 
-    def clear(self) -> None:
+    def clear(self) -> int:
         self._renew()
-        pattern = f"{self._prefix}[eat]*"
-        for page in _pages(self._guard(lambda client: list(client.scan_iter(pattern, _PAGE)))):
-            self._guard(Redis.unlink, *page)
+        count = 0
+        for kind in "eat":  # entries, `all`, tag sets
+            found = self._guard(lambda c, k: list(c.scan_iter(f"{self._prefix}{k}*", _PAGE)), kind)
+            gone = sum(int(self._guard(Redis.unlink, *page)) for page in _pages(found))
+            count += gone if kind == "e" else 0
         self._renew()
+        return count
 
     def generation(self) -> int:
         known, until = self._known
@@ -122,12 +131,17 @@ class RedisStore:
             return known
         return self._note(self._guard(self._ask_generation))
 
+    def replaced(self) -> object:
+        return self._replaced
+
     def names(self, tag: str | None = None) -> Iterator[str]:
         if tag is None:
             return self._scan()
         name = named(tag)
         if name is not None:
-            return iter([name] if self.get(name) is not None else [])
+            with suppress(CorruptEntry):
+                return iter([name] if self.get(name) is not None else [])
+            return iter(())
         return self._tagged(tag, dict.fromkeys(self._members(f"t:{tag}")))
 
     def touch(self, names: Iterable[str]) -> None:
@@ -139,10 +153,10 @@ class RedisStore:
 
     def size(self) -> tuple[int, int]:
         """(entries that were written and have not ended, bytes of the whole server)."""
-        seconds, micros = self._guard(Redis.time)
-        now = seconds + micros / 1e6
-        entries = self._guard(Redis.zcount, self._prefix + "all", now, "+inf")
-        return int(entries), int(self._guard(Redis.info, "memory")["used_memory"])
+        return self._guard(self._size)  # type: ignore[no-any-return]
+
+    def lost(self) -> Mapping[str, int]:
+        return {}  # what ends or has no room is the server's business
 
     def close(self) -> None:
         self._breaker.close()
@@ -161,6 +175,11 @@ class RedisStore:
                 self._client.connection_pool.disconnect()
             raise StoreUnavailable(reason) from error
 
+    def _size(self, client: Any) -> tuple[int, int]:
+        seconds, micros = client.time()
+        entries = client.zcount(self._prefix + "all", seconds + micros / 1e6, "+inf")
+        return int(entries), int(client.info("memory")["used_memory"])
+
     def _answers(self) -> bool:
         try:
             return self._client.ping() is True
@@ -173,7 +192,7 @@ class RedisStore:
 
     def _ask_generation(self, client: Any) -> int:
         key = self._prefix + "generation"
-        found = client.get(key)
+        found, self._replaced = client.mget(key, self._prefix + "replaced")
         if found is None:  # a new server, or one that lost it: then nothing older is to be trusted
             client.set(key, new_generation(), nx=True)
             found = client.get(key)
@@ -198,7 +217,7 @@ class RedisStore:
         cursor = 0
         while True:
             cursor, found = self._guard(Redis.zscan, self._prefix + key, cursor, count=_PAGE)
-            yield from (name.decode() for name, _ in found)
+            yield from _texts(name for name, _ in found)
             if cursor == 0:
                 return
 
@@ -208,7 +227,7 @@ class RedisStore:
         seen: set[str] = set()
         while True:
             cursor, found = self._guard(Redis.scan, cursor, start + "*", _PAGE)
-            fresh = {key.decode().removeprefix(start) for key in found} - seen
+            fresh = {key.removeprefix(start) for key in _texts(found)} - seen
             yield from fresh
             seen |= fresh
             if cursor == 0:
@@ -234,6 +253,13 @@ class RedisStore:
     def _may_evict(self) -> bool:
         told = self._guard(Redis.info, "memory")
         return bool(told.get("maxmemory_policy") != "noeviction")
+
+
+def _texts(found: Iterable[bytes]) -> Iterator[str]:
+    """What is no text is no name of ours."""
+    for name in found:
+        with suppress(UnicodeDecodeError):
+            yield name.decode()
 
 
 def _pages(items: Iterable[T]) -> Iterator[list[T]]:

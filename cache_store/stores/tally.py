@@ -1,4 +1,5 @@
-"""How often something was forgotten, as the length of a file: one look at the directory tells.
+"""How often something was forgotten or replaced, as the length of a file: one look at the
+directory tells.
 
 The generation of a disk store lies in its database. To ask there at each hit in memory would cost
 more than the rest of the hit, so it is asked for when this file has grown. The file only grows, by

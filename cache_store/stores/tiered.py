@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
-from typing import ParamSpec, TypeVar
+from typing import NamedTuple, ParamSpec, TypeVar
 
-from cache_store.errors import CorruptEntry, StoreUnavailable
-from cache_store.stores.base import Store, Stored
+from cache_store.errors import StoreUnavailable
+from cache_store.stores.base import Store, Stored, new_generation
+from cache_store.stores.losses import Losses
+from cache_store.stores.owed import Owed
 from cache_store.types import Tier
 
 log = logging.getLogger(__name__)
@@ -17,51 +20,88 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
+class Standing(NamedTuple):
+    """Which generation there is, and whether L2 can be asked now. None: L1 is out, and alone.
+
+    `replaced` is L2's.
+    """
+
+    generation: int | None
+    reachable: bool
+    replaced: object = None
+
+
 class TieredStore:
     """Reads L1, then L2 (and promotes with the entry's own end); writes through to both.
 
-    Where there is an L2, everything in L1 belongs to one generation of it. Before L1 is read that
-    generation is compared, so that what another process forgot is not served from here. While L2
-    cannot be asked, L1 is served as it is.
+    Where there is an L2, everything in L1 belongs to one generation of it, and nothing in L2 was
+    replaced since. Before L1 is read that is compared, so that what another process forgot or has
+    asked anew is not served from here. While L2 cannot be asked, L1 is served as it is, under the
+    last generation that was known.
 
     Only `forget` and `clear` raise (StoreUnavailable, after all tiers were tried): who asks for
-    that must know when it was not done. Everything else leaves a tier that fails out of the call;
-    `faults` counts it, and the first failure in a row is logged.
+    that must know when it was not done. In this process it is done all the same: L1 forgets, work
+    that began before is of another generation from then on, and L2 is not read or written before
+    it has forgotten too (see `owed`). Everything else leaves a tier that fails out of the call;
+    `faults` counts it, and the first failure in a row is logged. Not where `strict`: there
+    everything raises StoreUnavailable.
     """
 
-    def __init__(self, l1: Store, l2: Store | None) -> None:
+    def __init__(self, l1: Store, l2: Store | None, *, strict: bool = False) -> None:
         self._l1 = l1
         self._l2 = l2
+        self._strict = strict
+        self._owed = Owed(l2) if l2 is not None else None
         self._tiers = {Tier.L1: l1} | ({Tier.L2: l2} if l2 is not None else {})
         self._failing: set[Tier] = set()
         self._lock = threading.Lock()  # over the generation of L1 and what is put into it
-        self._noted: int | None = None
+        self._noted = new_generation()  # of L1; nobody else's, until L2 was asked for its own
+        self._known: tuple[int, object] = (self._noted, None)  # and what L2 replaced by then
+        self._settled = False  # until then nothing was forgotten that L1 could hold
+        self._losses = Losses()
         self.faults = 0
 
     def locate(self, name: str) -> tuple[bytes, Tier] | None:
-        """The value and where it was found."""
-        return self.locate_in(self.generation(), name)
+        """The value and where it was found. Raises CorruptEntry where what is there is no value."""
+        return self.locate_in(self.standing(), name)
 
-    def locate_in(self, generation: int | None, name: str) -> tuple[bytes, Tier] | None:
-        """The same where `generation` was just asked for: several names need it only once."""
-        stored = self._try(Tier.L1, self._read, self._l1, name)
+    def locate_in(self, standing: Standing, name: str) -> tuple[bytes, Tier] | None:
+        """The same right after `standing`: several names need it only once."""
+        stored = self._try(Tier.L1, self._l1.get, name)
         if stored is not None:
-            if self._l2 is not None and generation is not None:
+            if self._l2 is not None and standing.reachable:
                 self._try(Tier.L2, self._l2.touch, (name,))
             return stored.value, Tier.L1
-        if self._l2 is None or generation is None:
+        if self._l2 is None or not standing.reachable:
             return None
-        stored = self._try(Tier.L2, self._read, self._l2, name)
+        stored = self._try(Tier.L2, self._l2.get, name)
         if stored is None:
             return None
-        self._put_l1(name, stored, generation)
+        with self._lock:
+            if (standing.generation, standing.replaced) == self._known:
+                self._try(Tier.L1, self._l1.put, name, stored)
         return stored.value, Tier.L2
 
     def generation(self) -> int | None:
-        """What `put` is told by work that begins now. None: it cannot be known."""
+        """What `put` is told by work that begins now."""
+        return self.standing().generation
+
+    def standing(self) -> Standing:
+        """Notes L2's generation, once L1 holds nothing of another one."""
         if self._l2 is None:
-            return self._try(Tier.L1, self._l1.generation)
-        return self._note()
+            return Standing(self._try(Tier.L1, self._l1.generation), reachable=False)
+        now = None if self._owed else self._try(Tier.L2, self._l2.generation)
+        if now is None:
+            return Standing(self._noted, reachable=False)
+        replaced = self._l2.replaced()
+        if (now, replaced) != self._known:
+            with self._lock:
+                if self._owed:  # since a moment ago
+                    return Standing(self._noted, reachable=False)
+                if self._settled:
+                    self._try(Tier.L1, self._l1.clear)
+                self._noted, self._settled, self._known = now, True, (now, replaced)
+        return Standing(now, reachable=True, replaced=replaced)
 
     def put(self, name: str, stored: Stored, generation: int | None = None) -> bool:
         """Write to every tier. True when at least one took it.
@@ -70,14 +110,18 @@ class TieredStore:
         """
         if self._l2 is None:
             return self._try(Tier.L1, self._l1.put, name, stored, generation) or False
+        reachable = not self._owed
         if generation is None:
-            generation = self._note()
+            generation, reachable, _ = self.standing()
         took_l2 = None  # L2 is out
-        if generation is not None:
+        if reachable:
             took_l2 = self._try(Tier.L2, self._l2.put, name, stored, generation)
         if took_l2 is False:  # something was forgotten meanwhile
             return False
-        return self._put_l1(name, stored, generation) or bool(took_l2)
+        took_l1 = self._put_l1(name, stored, generation)
+        if took_l1 and not took_l2:
+            self._losses.add(dropped_writes=1)
+        return took_l1 or bool(took_l2)
 
     def delete(self, name: str) -> None:
         for tier, store in self._tiers.items():
@@ -85,15 +129,16 @@ class TieredStore:
 
     def forget(self, tag: str) -> int:
         """Forget every value with the tag in every tier; how many the largest tier had."""
-        counts = [self._try(t, s.forget, tag) for t, s in reversed(self._tiers.items())]
-        if None in counts:
-            raise StoreUnavailable("a store cannot be reached, and may still hold what it had")
-        return max(count or 0 for count in counts)
+        return self._forget(tag, lambda store: store.forget(tag))
 
-    def clear(self) -> None:
-        done = [self._try(t, self._clear, s) for t, s in reversed(self._tiers.items())]
-        if None in done:
-            raise StoreUnavailable("a store cannot be reached, and may still hold what it had")
+    def clear(self) -> int:
+        return self._forget(None, lambda store: store.clear())
+
+    def lost(self) -> Mapping[str, int]:
+        """Of the last tier, since what memory drops is still there where there is another one; and
+        what a second tier that is out did not get."""
+        *_, last = [store.lost() for store in self._tiers.values()]
+        return Counter(last) + Counter(self._losses.take())
 
     def names(self, tag: str | None = None, limit: int | None = None) -> Iterator[str]:
         """Names in the last tier that answers; without a second tier, in memory."""
@@ -101,15 +146,18 @@ class TieredStore:
         def some(store: Store) -> list[str]:
             return list(islice(store.names(tag), limit))
 
-        for tier in reversed(self._tiers):
+        for tier in reversed(self._trusted()):
             names = self._try(tier, some, self._tiers[tier])
             if names is not None:
                 return iter(names)
         return iter(())
 
     def read(self, name: str) -> Stored | None:
-        """A value with its tags, wherever it is; not promoted, and not used. For housekeeping."""
-        found = (self._try(t, self._read, s, name, used=False) for t, s in self._tiers.items())
+        """A value with its tags, wherever it is; not promoted, and not used. For housekeeping.
+
+        Raises CorruptEntry as `locate` does.
+        """
+        found = (self._try(tier, store.peek, name) for tier, store in self._trusted().items())
         return next((stored for stored in found if stored is not None), None)
 
     def size(self, tier: Tier) -> tuple[int, int]:
@@ -118,46 +166,40 @@ class TieredStore:
         return (self._try(tier, store.size) if store else None) or (0, 0)
 
     def close(self) -> None:
+        if self._owed is not None:
+            self._owed.close()
         for tier, store in self._tiers.items():
             self._try(tier, store.close)
 
-    def _note(self) -> int | None:
-        """L2's generation, once L1 holds nothing of another one; None without L2 or while it is
-        out."""
-        if self._l2 is None:
-            return None
-        now = self._try(Tier.L2, self._l2.generation)
-        if now is not None and now != self._noted:
+    def _forget(self, tag: str | None, forget: Callable[[Store], int]) -> int:
+        """L2 first: what is promoted meanwhile is of the generation that ends here."""
+        there = self._try(Tier.L2, forget, self._l2) if self._l2 is not None else 0
+        if there is None and self._owed is not None:
             with self._lock:
-                if self._noted is not None:
-                    self._try(Tier.L1, self._l1.clear)
-                self._noted = now
-        return now
+                self._owed.add(tag)
+                self._noted, self._settled = new_generation(), True
+                self._known = (self._noted, None)
+        here = self._try(Tier.L1, forget, self._l1)
+        if there is None or here is None:
+            raise StoreUnavailable("a store cannot be reached, and may still hold what it had")
+        return max(there, here)
+
+    def _trusted(self) -> dict[Tier, Store]:
+        return {Tier.L1: self._l1} if self._owed else self._tiers
 
     def _put_l1(self, name: str, stored: Stored, generation: int | None) -> bool:
         """A value of a generation; not put when L1 has moved on to another one."""
         with self._lock:
-            if generation not in (None, self._noted):
+            if generation != self._noted:
                 return False
             return self._try(Tier.L1, self._l1.put, name, stored) or False
-
-    def _read(self, store: Store, name: str, *, used: bool = True) -> Stored | None:
-        try:
-            return store.get(name) if used else store.peek(name)
-        except CorruptEntry as error:
-            log.warning("%s: %s", name, error)
-            self.faults += 1
-            store.delete(name)
-            return None
-
-    def _clear(self, store: Store) -> bool:
-        store.clear()
-        return True
 
     def _try(self, tier: Tier, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
         try:
             result = call(*args, **kwargs)
         except StoreUnavailable as error:
+            if self._strict:
+                raise
             self.faults += 1
             if tier not in self._failing:
                 log.warning("%s is skipped: %s", tier, error)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator
-from typing import NamedTuple
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import NamedTuple, TypeVar
 
 from cache_store.errors import StoreUnavailable
 from cache_store.stores.base import Store, Stored, name_tag
 
+T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 _TOUCH_EVERY_S = 5.0
@@ -30,8 +31,8 @@ class _Pending(NamedTuple):
 class WriteBehind:
     """A store before another: one thread writes what was put, and what was put is found at once.
 
-    When more is pending than `max_pending` or `max_bytes`, the oldest is dropped and counted;
-    nobody waits. What the inner store refuses is lost and counted too. The same thread passes on
+    When more is pending than `max_pending` or `max_bytes`, the oldest is dropped; nobody waits.
+    That, and what the inner store refuses, is counted among what is lost. The same thread passes on
     touches in batches, and sweeps.
     """
 
@@ -46,7 +47,8 @@ class WriteBehind:
         self._writing = threading.Lock()  # held while a value is on its way to the inner store
         self._closing = False
         self._failing = False
-        self.dropped = 0  # never written, since too many others were waiting
+        self.dropped = 0  # never written: too many others were waiting, or the inner store refused
+        self._told = 0  # of them
         self.failed = 0  # calls of the background that the inner store refused
         self._thread = threading.Thread(target=self._work, name="write-behind", daemon=True)
         self._thread.start()
@@ -99,24 +101,32 @@ class WriteBehind:
         self._drop_outdated()
         return count + len(waiting)
 
-    def clear(self) -> None:
+    def clear(self) -> int:
+        self.flush(_SETTLE_S)  # else what replaces a value counts as another one
         with self._writing:  # nothing is on its way, so nothing lands in what was emptied
             with self._changed:
+                waiting = len(self._pending)
                 self._pending.clear()
                 self._bytes = 0
                 self._changed.notify_all()
-            self._inner.clear()
+            return waiting + self._inner.clear()
 
     def generation(self) -> int:
         return self._inner.generation()
 
+    def replaced(self) -> object:
+        return self._inner.replaced()
+
     def names(self, tag: str | None = None) -> Iterator[str]:
+        generation = self._inner.generation()
         with self._changed:
             now, waiting = time.time(), list(self._pending.items())
         pending = {
             name
-            for name, (stored, _) in waiting
-            if stored.expires_at > now and tag in (None, name_tag(name), *stored.tags)
+            for name, (stored, put_in) in waiting
+            if put_in == generation
+            and stored.expires_at > now
+            and tag in (None, name_tag(name), *stored.tags)
         }
         yield from pending
         replaced = {name for name, _ in waiting}  # what the inner store has of them is outdated
@@ -134,6 +144,11 @@ class WriteBehind:
     def size(self) -> tuple[int, int]:
         self.flush(_SETTLE_S)
         return self._inner.size()
+
+    def lost(self) -> Mapping[str, int]:
+        with self._changed:
+            dropped, self._told = self.dropped - self._told, self.dropped
+        return Counter(self._inner.lost()) + Counter(dropped_writes=dropped)
 
     def flush(self, timeout_s: float) -> bool:
         """Wait until nothing is pending; False when that took too long."""
@@ -168,7 +183,7 @@ class WriteBehind:
                 self._pass_on_touches()
                 touch_at = now + _TOUCH_EVERY_S
             if now >= sweep_at:
-                self._try(self._inner.sweep)
+                self._try(self._inner.sweep, None)
                 sweep_at = now + _SWEEP_EVERY_S
         self._pass_on_touches()
 
@@ -178,30 +193,34 @@ class WriteBehind:
                 if not self._pending:
                     return
                 name, pending = next(iter(self._pending.items()))
-            self._try(lambda: self._inner.put(name, pending.stored, pending.generation))
+            took = self._try(
+                lambda: self._inner.put(name, pending.stored, pending.generation), False
+            )
             with self._changed:
                 if self._pending.get(name) is pending:
                     self._remove(name)
+                    self.dropped += not took
                 self._changed.notify_all()
 
     def _pass_on_touches(self) -> None:
         used, self._used = self._used, {}
         names = list(used)  # a reader may still be adding to it
         if names:
-            self._try(lambda: self._inner.touch(names))
+            self._try(lambda: self._inner.touch(names), None)
 
-    def _try(self, call: Callable[[], object]) -> None:
+    def _try(self, call: Callable[[], T], otherwise: T) -> T:
         """The edge of the thread: whatever a store raises, the next answers are written."""
         try:
-            call()
+            result = call()
         except Exception as error:
             self.failed += 1
             if not self._failing:
                 told = None if isinstance(error, StoreUnavailable) else error  # a mistake: show it
                 log.warning("an answer was not written: %s", error, exc_info=told)
             self._failing = True
-        else:
-            self._failing = False
+            return otherwise
+        self._failing = False
+        return result
 
     def _remove(self, name: str) -> None:
         pending = self._pending.pop(name, None)

@@ -45,6 +45,7 @@ class Case:
     scene: Scene | None
     question: Question
     picture: Image.Image | None
+    before: Question | None = None  # asked and rightly answered earlier, about the same picture
 
 
 @dataclass(frozen=True)
@@ -78,8 +79,16 @@ class Chat:
         )
         return text
 
-    def ask(self, picture: Image.Image | None, text: str) -> str:
-        return self.say([turn(picture, text)]).split("</think>")[-1].strip()
+    def ask(
+        self, picture: Image.Image | None, text: str, before: tuple[str, str] | None = None
+    ) -> str:
+        """The answer alone; `before` is an earlier question about the picture, and its answer."""
+        messages = [turn(picture, text)]
+        if before is not None:
+            question, answer = before
+            said = {"role": "assistant", "content": answer}
+            messages = [turn(picture, question), said, turn(None, text)]
+        return self.say(messages).split("</think>")[-1].strip()
 
 
 def turn(picture: Image.Image | None, text: str) -> dict[str, Any]:
@@ -121,11 +130,16 @@ def cases(kind: str, objects: int, language: Language, samples: int) -> Iterator
         scene = _scene(kind, objects, seed, rng)
         if scene is not None and len(scene.things) != objects:
             continue
-        asked = rng.choice(KINDS[:-1]) if kind in ("strange", "no picture") else kind
+        asked, before = kind, None
+        if kind in ("strange", "no picture"):
+            asked = rng.choice(KINDS[:-1])
+        elif kind == "follow-up":
+            before_that, asked = rng.sample(CORE, 2)
+            before = ask(before_that, scene, language, rng, held_out=True)
         question = ask(asked, scene, language, rng, held_out=True)
-        if question is not None:
+        if question is not None and (before is not None or kind != "follow-up"):
             made += 1
-            yield Case(kind, scene, question, as_sent(scene, rng) if scene else None)
+            yield Case(kind, scene, question, as_sent(scene, rng) if scene else None, before)
 
 
 def boxes_of(answer: str) -> list[tuple[float, ...]] | None:
@@ -160,7 +174,9 @@ def right_answer(question: Question, thinking: bool) -> str:
 def score(chat: Chat, group: list[Case], objects: int, thinking: bool, wrong: list[str]) -> Score:
     hits, ious = 0, []
     for case in group:
-        answer = chat.ask(case.picture, case.question.text)
+        before = case.before
+        earlier = (before.text, right_answer(before, thinking)) if before is not None else None
+        answer = chat.ask(case.picture, case.question.text, earlier)
         wanted = right_answer(case.question, thinking)
         if case.question.boxes:
             ious.append(_iou(case.question, answer))
@@ -175,13 +191,15 @@ def score(chat: Chat, group: list[Case], objects: int, thinking: bool, wrong: li
     return Score(group[0].kind, language, objects, len(group), hits / len(group), iou)
 
 
+CORE = ("count", "colour_of", "shape_of", "count_of", "exists", "describe")  # of several things
+
 # Kind of question, and how many objects it is asked about.
 PLAN: tuple[tuple[str, tuple[int, ...]], ...] = (
     ("shape", (1,)), ("colour", (1,)), ("count", (1, 2, 3)), ("colour_of", (1, 2, 3)),
     ("shape_of", (1, 2, 3)), ("count_of", (1, 2, 3)), ("exists", (1, 2, 3)),
-    ("describe", (1, 2, 3)), ("number", (0,)), ("stranger", (2,)), ("strange", (0,)),
-    ("no picture", (0,)), ("box", (1, 2, 3)), ("boxes", (1, 2, 3)), ("position", (1, 2, 3)),
-    ("relation", (2, 3)), ("compare", (2, 3)),
+    ("describe", (1, 2, 3)), ("number", (0,)), ("follow-up", (2, 3)), ("stranger", (2,)),
+    ("strange", (0,)), ("no picture", (0,)), ("box", (1, 2, 3)), ("boxes", (1, 2, 3)),
+    ("position", (1, 2, 3)), ("relation", (2, 3)), ("compare", (2, 3)),
 )  # fmt: skip
 
 

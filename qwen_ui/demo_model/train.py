@@ -26,7 +26,7 @@ from qwen_ui.demo_model.export import export
 from qwen_ui.demo_model.heads import Heads
 from qwen_ui.demo_model.learner import Learner
 from qwen_ui.demo_model.optimizer import Average, Optimizer
-from qwen_ui.demo_model.stages import BLENDED, STAGES, Stage
+from qwen_ui.demo_model.stages import STAGES, Stage
 from qwen_ui.demo_model.tokenizer import train_tokenizer
 
 
@@ -99,18 +99,17 @@ class Trainer:
         torch.save(state, partial)
         partial.replace(self.folder / f"{name}.pt")
 
-    def load(self, name: str) -> None:
-        """Go on from the checkpoint of a stage."""
-        state = torch.load(self.folder / f"{name}.pt")
-        self.learner.load_state_dict(state["learner"])
-        self.average.weights = state["average"]
-
-    def blend(self, names: Sequence[str]) -> None:
-        """The mean of the averaged weights of these stages."""
-        states = [torch.load(self.folder / f"{name}.pt")["average"] for name in names]
-        self.average.weights = {
-            name: torch.stack([state[name] for state in states]).mean(0) for name in states[0]
-        }
+    def load(self, names: Sequence[str]) -> None:
+        """Go on from the checkpoint of a stage, or from the mean of several: of their averaged
+        weights, with the heads of the last."""
+        states = [torch.load(self.folder / f"{name}.pt") for name in names]
+        self.learner.load_state_dict(states[-1]["learner"])
+        averages = [state["average"] for state in states]
+        if len(states) > 1:
+            mean = {k: torch.stack([a[k] for a in averages]).mean(0) for k in averages[0]}
+            self.learner.model.load_state_dict(mean)
+            averages = [mean]
+        self.average.weights = averages[0]
 
     def export(self, folder: Path) -> None:
         for variant in VARIANTS:
@@ -142,15 +141,14 @@ def main() -> None:
     if args.compile:
         trainer.learner.compile_text()
     if args.export_only:
-        trainer.load(args.export_only)
+        trainer.load([args.export_only])
     else:
         names = [s.name for s in STAGES]
         first = names.index(args.begin)
         for place, stage in enumerate(STAGES[first:], first):
             if place:
-                trainer.load(stage.after or names[place - 1])
+                trainer.load(stage.after or [names[place - 1]])
             trainer.run(quick(stage) if args.quick else stage, args.workers)
-        trainer.blend(BLENDED)
     trainer.export(args.folder if args.quick else WEIGHTS)
 
 

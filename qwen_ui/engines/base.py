@@ -44,7 +44,7 @@ class EngineSpec:
     """Everything about an engine that can change an answer; resolved before loading, then obeyed.
 
     `revision`: a hub commit, or a digest over the folder's weights. `inputs`: a digest over
-    tokenizer, chat template and picture processing. `kernels`: device name, instruction set,
+    tokenizer, chat template, picture and video processing. `kernels`: device name, instruction set,
     threads. `sampling` (the defaults) is not in the fingerprint: the key holds the effective one.
     """
 
@@ -64,6 +64,7 @@ class EngineSpec:
     quantization: str = "none"
     decoding: str = "eager"  # how one token follows another
     chunk_tokens: int = 0  # the longest chunk of a prefill: other chunks give other bits
+    video: str = "pictures"  # how it reads one: see video_input
     thinking: bool = False
     demo: bool = False
     remote: bool = False  # another server's model: its answers may change without our knowing

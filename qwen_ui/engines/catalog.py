@@ -79,9 +79,10 @@ def _source(name: str, settings: Settings) -> ModelSource:
         settings.max_pixels,
         settings.quantization,
         settings.decoding,
+        settings.video_input,
     )
     if name in VARIANTS:
-        # small pictures are part of the demo model: the limits of big ones do not fit it
+        # it was trained on small pictures and on no video: what is set for big models does not fit
         small = Placement(
             settings.device, settings.dtype, settings.attention, decoding=settings.decoding
         )

@@ -1,4 +1,5 @@
-"""Encoded pictures: the same picture in another place, another conversation, behind other words."""
+"""Encoded pictures and pairs of frames: the same one in another place, another conversation, behind
+other words."""
 
 from __future__ import annotations
 
@@ -6,7 +7,7 @@ from dataclasses import dataclass
 
 from qwen_ui.engines.features import Features
 from qwen_ui.engines.greedy_dual import GreedyDual
-from qwen_ui.engines.prompt import PictureKey
+from qwen_ui.engines.prompt import VisionKey
 
 
 @dataclass(slots=True)
@@ -25,11 +26,11 @@ class FeatureCache:
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
-        self._rows: dict[tuple[str, PictureKey], _Row] = {}
+        self._rows: dict[tuple[str, VisionKey], _Row] = {}
         self._order = GreedyDual()
         self.nbytes = 0
 
-    def get(self, scope: str, key: PictureKey) -> Features | None:
+    def get(self, scope: str, key: VisionKey) -> Features | None:
         row = self._rows.pop((scope, key), None)
         if row is None:
             return None
@@ -37,7 +38,7 @@ class FeatureCache:
         self._rows[scope, key] = row  # behind the others: among equals the oldest goes
         return row.features
 
-    def add(self, scope: str, key: PictureKey, features: Features, cost_s: float) -> None:
+    def add(self, scope: str, key: VisionKey, features: Features, cost_s: float) -> None:
         """Keep what took `cost_s` to make, unless it alone is more than the budget."""
         if features.nbytes > self._max_bytes or (scope, key) in self._rows:
             return

@@ -1,4 +1,5 @@
-"""A picture as the vision encoder sees it: encoded once, good at any place of any prompt."""
+"""A picture, or a pair of frames, as the vision encoder sees it: encoded once, good at any place of
+any prompt."""
 
 from __future__ import annotations
 
@@ -10,8 +11,9 @@ import torch
 from transformers.models.qwen3_vl.modeling_qwen3_vl import BaseModelOutputWithDeepstackFeatures
 
 from qwen_ui.engines.processor import PictureProcessor
-from qwen_ui.engines.prompt import Span
+from qwen_ui.engines.prompt import PairKey, Span
 from qwen_ui.engines.transfers import to_device, to_host
+from qwen_ui.engines.video_input import VideoInput
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,27 +42,34 @@ class Features:
         )
 
 
-def encode(span: Span, processor: PictureProcessor, model: Any) -> Features:
+def encode(
+    span: Span, processor: PictureProcessor, model: Any, video: VideoInput | None
+) -> Features:
     """Decode, preprocess and encode one picture, alone: a batch would change its bits.
 
     Raises errors.PictureGone.
     """
-    pixel_values, grids = pixels_of(span, processor)
-    pixel_values = to_device(pixel_values, model.device)
-    found = model.model.get_image_features(pixel_values, grids.to(model.device))
+    pixel_values = to_device(pixels_of(span, processor, video), model.device)
+    grids = torch.tensor([span.key.grid], device=model.device)
+    found = model.model.get_image_features(pixel_values, grids)  # of a video it is the same
     return Features(
         embeds=_kept(found.pooler_output),
         deepstack=tuple(_kept(layer) for layer in found.deepstack_features),
     )
 
 
-def pixels_of(span: Span, processor: PictureProcessor) -> tuple[torch.Tensor, torch.Tensor]:
-    """(pixel_values [patches, patch size], grid [1, 3]), exactly what the encoder gets."""
-    inputs = processor.image_processor(images=[span.image.load()], return_tensors="pt")
-    grids: torch.Tensor = inputs["image_grid_thw"]
-    if tuple(grids[0].tolist()) != span.key.grid:
-        raise RuntimeError(f"a picture of grid {span.key.grid} was cut into {grids.tolist()}")
-    return inputs["pixel_values"], grids
+def pixels_of(span: Span, processor: PictureProcessor, video: VideoInput | None) -> torch.Tensor:
+    """[patches, patch size], exactly what the encoder gets."""
+    frames = [image.load() for image in span.images]
+    if isinstance(span.key, PairKey):
+        assert video is not None
+        return video.pixels(frames[0], frames[1], span.key.grid)
+    inputs = processor.image_processor(images=frames, return_tensors="pt")
+    (grid,) = inputs["image_grid_thw"].tolist()
+    if tuple(grid) != span.key.grid:
+        raise RuntimeError(f"a picture of grid {span.key.grid} was cut into {grid}")
+    pixels: torch.Tensor = inputs["pixel_values"]
+    return pixels
 
 
 def _kept(parts: Sequence[torch.Tensor]) -> torch.Tensor:

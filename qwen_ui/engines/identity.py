@@ -24,6 +24,7 @@ from qwen_ui.engines.chunks import CHUNK_TOKENS, GPU_CHUNK_TOKENS
 from qwen_ui.engines.decoding import resolve_decoding
 from qwen_ui.engines.memory import weight_bytes
 from qwen_ui.engines.quantization import NONE, resolve_quantization
+from qwen_ui.engines.video_input import CONFIG, resolve_video_input
 from qwen_ui.errors import ModelFailed
 
 log = logging.getLogger(__name__)
@@ -44,6 +45,7 @@ _INPUT_FILES = (
     "special_tokens_map.json",
     "tokenizer.json",
     "tokenizer_config.json",
+    CONFIG,
     "vocab.json",
 )
 
@@ -59,6 +61,7 @@ class Placement:
     max_pixels: int | None = None
     quantization: str = NONE
     decoding: str = "auto"
+    video: str = "auto"
 
 
 def resolve_spec(
@@ -99,6 +102,7 @@ def resolve_spec(
         demo=demo,
         sampling=_sampling(folder) if thinking else Sampling(),
         quantization=quantization,
+        video=resolve_video_input(name, folder, placement.video),
         weight_bytes=weights if quantization == NONE else weights // 2,
     )
 

@@ -20,6 +20,7 @@ from qwen_ui.engines.decoding import TRITON
 from qwen_ui.engines.processor import load_processor
 from qwen_ui.engines.quantization import quantization_options
 from qwen_ui.engines.transformers import Budgets, TransformersEngine
+from qwen_ui.engines.video_input import NATIVE, load_video_input
 from qwen_ui.errors import ModelFailed
 from qwen_ui.types import Image, Message
 
@@ -40,10 +41,13 @@ def load_engine(
     """Load, check, warm up. `progress` hears fractions from 0 to 1. Raises errors.ModelFailed."""
     with _one_load:
         processor = load_processor(folder, min_pixels=spec.min_pixels, max_pixels=spec.max_pixels)
+        video = None
+        if spec.video == NATIVE:
+            video = load_video_input(spec.model, folder, processor)
         with _reporting(progress):
             model = _load_model(spec, folder)
     _check_placement(spec, model)
-    engine = TransformersEngine(spec, model.eval(), processor, max_queue, budgets)
+    engine = TransformersEngine(spec, model.eval(), processor, max_queue, budgets, video)
     _warm_up(engine)
     engine.forget()  # the grey square
     progress(1.0)

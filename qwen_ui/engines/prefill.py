@@ -21,7 +21,8 @@ from qwen_ui.engines.interrupt import StopSign, interruptible
 from qwen_ui.engines.kv import Segment, copy_out, open_cache
 from qwen_ui.engines.prefix_cache import PrefixCache
 from qwen_ui.engines.processor import PictureProcessor
-from qwen_ui.engines.prompt import Prompt, Span
+from qwen_ui.engines.prompt import PairKey, Prompt, Span
+from qwen_ui.engines.video_input import VideoInput
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,7 @@ class Machine:
     model: Any  # None once it was unloaded
     processor: PictureProcessor
     rule: ChunkRule
+    video: VideoInput | None  # None: videos are pictures
 
 
 class Prefill:
@@ -149,7 +151,8 @@ class Prefill:
             if first < last:
                 device = self._machine.model.device
                 part = self._features(span).part(first - span.start, last - span.start, device)
-                return {"mm_encoder_outputs": {"image": part}}
+                kind = "video" if isinstance(span.key, PairKey) else "image"
+                return {"mm_encoder_outputs": {kind: part}}
         return {}
 
     def _features(self, span: Span) -> Features:
@@ -164,7 +167,8 @@ class Prefill:
             self._known_pictures += 1
             return known
         began = time.perf_counter()
-        features = encode(span, self._machine.processor, self._machine.model)
+        machine = self._machine
+        features = encode(span, machine.processor, machine.model, machine.video)
         cache.add(scope, span.key, features, time.perf_counter() - began)
         return features
 

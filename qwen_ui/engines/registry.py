@@ -218,11 +218,14 @@ class EngineRegistry:
             elif slot.loading is not None:
                 state, progress = ModelState.LOADING, slot.progress
             elif slot.error is not None:
-                return ModelInfo(name, ModelState.FAILED, 0.0, str(slot.error), demo)
+                reason = str(slot.error.params.get("reason", slot.error))
+                return ModelInfo(name, ModelState.FAILED, 0.0, reason, demo)
             else:
                 state, progress = ModelState.UNLOADED, 0.0
-        told = _told(spec) if spec else ""
-        return ModelInfo(name, state, progress, told, demo, spec.max_pixels if spec else None)
+        if spec is None:
+            return ModelInfo(name, state, progress, "", demo)
+        native = spec.video == "native"
+        return ModelInfo(name, state, progress, _told(spec), demo, spec.max_pixels, native)
 
 
 def _resolved(slot: _Slot) -> EngineSpec:

@@ -34,6 +34,7 @@ from qwen_ui.engines.processor import PictureProcessor
 from qwen_ui.engines.prompt import Prompt, build_prompt
 from qwen_ui.engines.sampler import Sampler
 from qwen_ui.engines.thought_budget import ThoughtBudget, thought_marks
+from qwen_ui.engines.video_input import VideoInput
 from qwen_ui.engines.worker import Worker
 from qwen_ui.errors import OutOfMemory
 from qwen_ui.types import FinishReason
@@ -62,11 +63,11 @@ class TransformersEngine(LocalEngine):
         processor: PictureProcessor,
         max_queue: int = 32,
         budgets: Budgets = Budgets(),
+        video: VideoInput | None = None,
     ) -> None:
         self.spec = spec
-        self._machine = Machine(
-            model, processor, chunk_rule(processor.tokenizer, spec.chunk_tokens)
-        )
+        rule = chunk_rule(processor.tokenizer, spec.chunk_tokens)
+        self._machine = Machine(model, processor, rule, video)
         self._budgets = budgets
         self._known = _nothing_known(budgets)
         self._end_ids = _end_ids(model, processor)
@@ -148,7 +149,8 @@ class TransformersEngine(LocalEngine):
 
     def _prompt(self, job: Job) -> Prompt:
         machine, most = self._machine, self.spec.context_tokens
-        return build_prompt(job.request.messages, machine.processor, machine.model, most)
+        messages = job.request.messages
+        return build_prompt(messages, machine.processor, machine.model, most, machine.video)
 
     def _prefill(self, prompt: Prompt, job: Job) -> Prefill:
         audit = job.priority is Priority.AUDIT  # no proof if it began with what it is to prove

@@ -24,7 +24,7 @@ from qwen_ui.ui.asking import Asker
 from qwen_ui.ui.i18n import Texts, texts_for
 from qwen_ui.ui.pacing import paced
 from qwen_ui.ui.session import Notice, Session
-from qwen_ui.ui.view import ChatMessage, messages
+from qwen_ui.ui.view import ChatMessage, Reads, messages
 
 log = logging.getLogger(__name__)
 
@@ -162,18 +162,18 @@ class ChatHandlers:
 
     def shown(self, session: Session, say: Texts) -> Shown:
         """The page as the session is now."""
-        view = messages(session.conversation, say, self._read_pixels)
+        view = messages(session.conversation, say, self._reads)
         return view, parts.told(session, say)
 
     def _asker(self, session: Session, request: gr.Request) -> Asker:
         return Asker(self._service, session, _visitor(session, request))
 
-    def _read_pixels(self, model: str) -> int:
-        """How many pixels of a picture this model reads."""
+    def _reads(self, model: str) -> Reads:
+        """How this model reads pictures and videos."""
         for info in self._service.models():
             if info.name == model and info.max_pixels:
-                return info.max_pixels
-        return self._settings.max_pixels
+                return Reads(info.max_pixels, info.native_video)
+        return Reads(self._settings.max_pixels)
 
     def _open_all(
         self, files: list[str], say: Texts

@@ -91,7 +91,7 @@ def model_line(info: ModelInfo, say: Texts) -> str:
         case ModelState.LOADING:
             told = say("model.loading", percent=int(info.progress * 100))
         case ModelState.FAILED:
-            told = f"{say('model.failed')}: {info.description}"
+            told = say("model.failed", reason=info.description)
         case state:
             told = " · ".join(filter(None, (say(f"model.{state.value}"), info.description)))
     return f'<div class="model {info.state.value}"><i></i><span>{as_typed(told)}</span></div>'

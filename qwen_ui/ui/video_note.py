@@ -7,15 +7,16 @@ from qwen_ui.types import Video
 from qwen_ui.ui.i18n import Texts
 
 
-def video_note(video: Video, say: Texts) -> str:
-    """Says openly that single frames are read, and how many."""
+def video_note(video: Video, say: Texts, *, native: bool) -> str:
+    """Says openly how many frames are read; `native`: as a video, not as single pictures."""
     if video.frames == 1:
         return say("chat.video_one", name=video.name, length=_length(video))
     if video.every_s > 1:
         rate = say("chat.video_every", seconds=f"{video.every_s:.4g}")
     else:
         rate = say("chat.video_rate", count=f"{1 / video.every_s:.4g}")
-    return say("chat.video", name=video.name, length=_length(video), frames=video.frames, rate=rate)
+    text = "chat.video_native" if native else "chat.video"
+    return say(text, name=video.name, length=_length(video), frames=video.frames, rate=rate)
 
 
 def poster(video: Video, image: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from qwen_ui.events import ModelStatus
@@ -23,26 +23,34 @@ from qwen_ui.ui.why import sentence
 
 ChatMessage = dict[str, Any]  # Gradio's own form: role, content, metadata
 
-ReadPixels = Callable[[str], int]
+
+class Reads(NamedTuple):
+    """How a model reads pictures and videos."""
+
+    max_pixels: int
+    native_video: bool = False
 
 
-def messages(conversation: Conversation, say: Texts, read_pixels: ReadPixels) -> list[ChatMessage]:
-    """Everything the Chatbot shows. `read_pixels` tells how many of a picture a model reads."""
+def messages(
+    conversation: Conversation, say: Texts, reads: Callable[[str], Reads]
+) -> list[ChatMessage]:
+    """Everything the Chatbot shows. `reads` tells it of a model."""
     shown: list[ChatMessage] = []
     last = conversation.last
     for turn in conversation.turns:
-        limit = read_pixels(turn.model) if turn.pictures else 0
-        shown += [_question(turn, say, limit), *_thought(turn, say)]
+        notes = picture_notes(turn.pictures, say, reads(turn.model)) if turn.pictures else []
+        shown += [_question(turn, say, notes), *_thought(turn, say)]
         shown += _answer(turn, say, turn is last)
     return shown
 
 
-def picture_notes(pictures: tuple[Attachment, ...], say: Texts, max_pixels: int) -> list[str]:
+def picture_notes(pictures: tuple[Attachment, ...], say: Texts, reads: Reads) -> list[str]:
     """What the model does not see of these pictures and videos."""
+    max_pixels = reads.max_pixels
     notes = []
     for picture in pictures:
         if isinstance(picture, Video):
-            notes.append(video_note(picture, say))
+            notes.append(video_note(picture, say, native=reads.native_video))
             continue
         width, height = picture.image.width, picture.image.height
         if width * height > max_pixels:
@@ -54,11 +62,10 @@ def picture_notes(pictures: tuple[Attachment, ...], say: Texts, max_pixels: int)
     return notes
 
 
-def _question(turn: Turn, say: Texts, max_pixels: int) -> ChatMessage:
+def _question(turn: Turn, say: Texts, notes: list[str]) -> ChatMessage:
     pictures = "".join(thumbnail(picture) for picture in turn.pictures)
-    notes = picture_notes(turn.pictures, say, max_pixels)
     if turn.repeats is not None:
-        notes.append(say("chat.repeated"))
+        notes = [*notes, say("chat.repeated")]
     block = (
         '<div class="asked">'
         + (f'<div class="pictures">{pictures}</div>' if pictures else "")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import pickle
 import zlib
+from dataclasses import fields
 
 import pytest
 from hypothesis import given
@@ -15,7 +17,7 @@ from hypothesis import strategies as st
 from cache_store import codec
 from cache_store.errors import CorruptEntry
 from cache_store.keys import make_key
-from cache_store.types import CacheEntry, FinishReason
+from cache_store.types import Answer, CacheEntry, FinishReason
 from tests.cache_store.samples import QUERY, answer
 
 
@@ -90,12 +92,37 @@ def test_unknown_fields_and_unknown_finish_reasons_are_refused() -> None:
     data = codec.dump(entry())
     body = data[codec._HEAD :]
     end = 4 + int.from_bytes(body[:4], "big")
-    fields = json.loads(body[end:])
-    for change in ({"new": 1}, {"answer": fields["answer"] | {"finish_reason": "bored"}}):
-        changed = body[:end] + json.dumps(fields | change).encode()
+    rest = json.loads(body[end:])
+    for change in ({"new": 1}, {"answer": rest["answer"] | {"finish_reason": "bored"}}):
+        changed = body[:end] + json.dumps(rest | change).encode()
         with pytest.raises(CorruptEntry):
             codec.load(sealed(changed))
     assert codec.load(sealed(body)) == entry()
+
+
+_NUMBERS = [-1, -1.5, 10**400, 2**60, 1e300, math.inf, -math.inf, math.nan]
+ODD: list[object] = [None, True, "1", [], {}, *_NUMBERS]
+
+
+@pytest.mark.parametrize("odd", ODD, ids=range(len(ODD)))
+@pytest.mark.parametrize(
+    "name", [*(f.name for f in fields(Answer)), "model", "max_tokens", "created_at", "expires_at"]
+)
+def test_a_field_that_no_answer_has_is_refused(name: str, odd: object) -> None:
+    data = codec.dump(entry())
+    body = data[codec._HEAD :]
+    end = 4 + int.from_bytes(body[:4], "big")
+    rest = json.loads(body[end:])
+    (rest["answer"] if name in rest["answer"] else rest)[name] = odd
+    if odd == "1" and name in ("text", "thought", "model"):
+        return
+    with pytest.raises(CorruptEntry):
+        codec.load(sealed(body[:end] + json.dumps(rest).encode()))
+
+
+def test_a_nesting_without_end_is_refused() -> None:
+    with pytest.raises(CorruptEntry):
+        codec.load(sealed((0).to_bytes(4, "big") + b"[" * 200_000))
 
 
 def test_a_decompression_bomb_is_refused_before_it_is_unpacked() -> None:

@@ -135,6 +135,7 @@ def test_entries_of_an_older_key_are_told_when_nothing_else_is_near(
 ) -> None:
     with monkeypatch.context() as older:
         older.setattr(keys, "VERSION", "key-of-last-year")
+        older.setattr(keys, "_OURS", keys.encode(["key-of-last-year"]))
         cache.store(QUERY, answer())
     found = explained(cache, QUERY)
     assert (found.field, found.kept) == (Field.VERSION, "key-of-last-year")

@@ -96,3 +96,14 @@ def test_a_text_that_looks_like_a_picture_stays_a_text() -> None:
     query = asked(CAT, "image", "s1:a")
     assert query_of(entry(query)).turns == query.turns
     assert query_of(replace(entry(query), max_tokens=5)).max_tokens == 5
+
+
+def test_material_of_too_few_texts_or_of_numbers_without_bounds_is_refused() -> None:
+    whole = make_key(QUERY)[1]
+    asked_of = encode(["What is this?"])
+    assert whole.endswith(asked_of)
+    infinite = encode([VERSION]) + b"f10:0x1p999999"
+    for material in (whole.removesuffix(asked_of) + encode([]), infinite, b"f10:0x1p999999"):
+        with pytest.raises(CorruptEntry):
+            query_of(entry(QUERY, material))
+    assert version_of(b"l1:f10:0x1p999999") == ""

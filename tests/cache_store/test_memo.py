@@ -87,3 +87,45 @@ def test_a_broken_file_still_remembers_in_memory(tmp_path: Path) -> None:
     memo.put("file", CAT)
     assert memo.get("file") == CAT
     assert memo.get("other") is None
+
+
+def test_nothing_is_remembered_after_clearing(tmp_path: Path) -> None:
+    database = Database(tmp_path / "meta")
+    memo = DigestMemo(database)
+    memo.put("file", CAT)
+    memo.clear()
+    assert memo.get("file") is None
+    database.close()
+    assert DigestMemo(Database(tmp_path / "meta")).get("file") is None
+
+
+def test_what_another_process_cleared_is_not_remembered_in_memory(tmp_path: Path) -> None:
+    here, there = (DigestMemo(Database(tmp_path / "meta")) for _ in range(2))
+    here.put("file", CAT)
+    here._database.write(())
+    there.clear()
+    here.clear_memory()
+    assert here.get("file") is None
+
+
+def test_a_forgotten_picture_is_forgotten_with_every_file_of_it(tmp_path: Path) -> None:
+    database = Database(tmp_path / "meta")
+    memo = DigestMemo(database)
+    for file in ("file", "re-saved"):
+        memo.put(file, CAT)
+    memo.put("other", MOVING)
+    memo.forget_picture(CAT.digest)
+    for reader in (memo, DigestMemo(database)):
+        assert [reader.get(file) for file in ("file", "re-saved", "other")] == [None, None, MOVING]
+    database.close()
+
+
+@pytest.mark.parametrize("column", ["digest", "width", "height", "frames"])
+@pytest.mark.parametrize("value", [b"\xff", "text", 1.5])
+def test_what_another_type_was_planted_in_is_not_remembered(column: str, value: object) -> None:
+    if column == "digest" and value != b"\xff":
+        return
+    database = Database(None)
+    DigestMemo(database).put("file", CAT)
+    database.write([(f"UPDATE digests SET {column} = ?", [(value,)])])
+    assert DigestMemo(database).get("file") is None

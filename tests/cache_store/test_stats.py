@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -257,4 +258,29 @@ def test_many_threads_lose_no_count() -> None:
         list(pool.map(work, range(8)))
         stats.flush()
     assert stats.totals().counters["hits_l1"] == 4000
+    stats.close()
+
+
+ODD = ["text", b"\xff", -1, 1.7e308, float("inf")]
+
+
+@pytest.mark.parametrize("odd", ODD, ids=range(len(ODD)))
+def test_planted_rows_are_left_out(odd: object) -> None:
+    database = Database(None)
+    stats = StatsRecorder(database)
+    stats.add(misses=1, audited=1)
+    stats.took("lookup", 0.1)
+    stats.flush()
+    names = ("mismatched", "saved_tokens", "saved_s", "hits_l1")
+    slot, hour = int(time.time() // 60), int(time.time() // 3600)
+    database.write(
+        [
+            ("INSERT INTO counters VALUES (?, ?)", [(name, odd) for name in names]),
+            ("INSERT INTO slots VALUES (?, ?, ?)", [(slot, "hits_l1", odd), (odd, "misses", 1)]),
+            ("INSERT INTO latencies VALUES (?, ?, ?, ?)", [(hour, "lookup", odd, 1)]),
+            ("INSERT INTO latencies VALUES (?, ?, ?, ?)", [(hour, "lookup", 0, odd)]),
+        ]
+    )
+    report = stats.report()
+    assert (report.misses, report.saved_tokens, report.hits, report.saved_s) == (1, 0, 0, 0.0)
     stats.close()

@@ -2,13 +2,32 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
-from cache_store.ttl import is_about_now, keep_s
+from cache_store.ttl import LONGEST_S, is_about_now, keep_s
 from cache_store.types import CachePolicy, ImagePart
-from tests.cache_store.samples import CAT, asked, query, user
+from tests.cache_store.samples import CAT, QUERY, asked, query, user
 
 POLICY = CachePolicy(ttl_s=1000, ttl_now_s=10)
+
+
+@pytest.mark.parametrize("asked_s", [math.inf, 1e300, LONGEST_S + 1])
+def test_for_ever_is_the_longest_time_that_there_is(asked_s: float) -> None:
+    assert keep_s(QUERY, POLICY, asked_s) == LONGEST_S
+    endless = CachePolicy(ttl_s=asked_s, ttl_now_s=math.inf)
+    assert keep_s(QUERY, endless, None) == LONGEST_S
+    assert keep_s(asked("What is it now?"), endless, None) == LONGEST_S
+
+
+def test_no_number_is_no_time() -> None:
+    assert keep_s(QUERY, POLICY, math.nan) == 0
+    assert keep_s(QUERY, POLICY, -math.inf) < 0
+    with pytest.raises(ValueError, match="numbers of seconds"):
+        CachePolicy(ttl_s=math.nan)
+    with pytest.raises(ValueError, match="numbers of seconds"):
+        CachePolicy(ttl_now_s=math.nan)
 
 
 @pytest.mark.parametrize(

@@ -62,3 +62,13 @@ def test_memory_and_disk_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert memo.get("3") == remembered(3)
     kept = [key for key in "0123" if VideoMemo(database).get(key)]
     assert len(kept) == 3
+
+
+def test_nothing_is_remembered_after_clearing_here_or_in_another_process(tmp_path: Path) -> None:
+    here, there = (VideoMemo(Database(tmp_path / "meta")) for _ in range(2))
+    here.put("a", remembered(0))
+    here._database.write(())
+    there.put("b", remembered(1))
+    there.clear()
+    here.clear_memory()
+    assert [memo.get(key) for memo in (here, there) for key in "ab"] == [None] * 4

@@ -48,14 +48,16 @@ def test_a_batch_follows_from_its_number(trainer: Trainer) -> None:
     assert torch.equal(first.ids, again.ids)
 
 
-def test_a_blend_is_the_mean_of_its_stages(trainer: Trainer) -> None:
+def test_a_stage_goes_on_from_the_mean_of_those_before(trainer: Trainer) -> None:
     name, weight = next(iter(trainer.average.weights.items()))
     trainer.save("one")
     trainer.average.weights[name] = weight + 2
     trainer.save("two")
-    trainer.blend(("one", "two"))
+    trainer.load(("one", "two"))
     assert torch.allclose(trainer.average.weights[name], weight + 1)
-    trainer.average.weights[name] = weight
+    assert torch.allclose(trainer.learner.model.state_dict()[name], weight + 1)
+    trainer.load(("one",))
+    assert torch.equal(trainer.average.weights[name], weight)
 
 
 def test_blocks_do_not_see_each_other(trainer: Trainer) -> None:

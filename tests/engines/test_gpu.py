@@ -18,6 +18,7 @@ from qwen_ui.engines.transformers import Budgets, TransformersEngine
 from qwen_ui.errors import OutOfMemory
 from tests.engines.test_reuse import CONVERSATIONS, answered, cold, open_engine, user
 from tests.engines.test_static_decoder import by
+from tests.engines.test_video_reuse import CONVERSATIONS as VIDEOS
 from tests.engines.tiny import ask, picture, save_tiny
 
 pytestmark = [
@@ -32,7 +33,7 @@ LENGTH = 64  # keys of a part
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_tiny(tmp_path_factory.mktemp("tiny"))
+    return save_tiny(tmp_path_factory.mktemp("tiny"), video=True)
 
 
 @pytest.fixture(
@@ -55,11 +56,12 @@ def engine(request: pytest.FixtureRequest, folder: Path) -> Iterator[Transformer
 def test_whatever_was_asked_before_an_answer_is_that_of_a_cold_engine(
     engine: TransformersEngine,
 ) -> None:
-    wanted = {name: cold(engine, messages) for name, messages in CONVERSATIONS.items()}
+    asked = CONVERSATIONS | VIDEOS
+    wanted = {name: cold(engine, messages) for name, messages in asked.items()}
     engine.forget()
     reused = 0
-    for name in (*CONVERSATIONS, *reversed(CONVERSATIONS)):
-        again = answered(engine, CONVERSATIONS[name])
+    for name in (*asked, *reversed(asked)):
+        again = answered(engine, asked[name])
         assert again == wanted[name], name
         reused += again.filled.cached_tokens
     assert reused > 0

@@ -60,8 +60,7 @@ def model_input(
     def prepare(picture: Picture) -> np.ndarray:
         asked = (Message("user", (picture.image, "What is this?")),)
         span = build_prompt(asked, processor, shell, 10_000).pictures[0]
-        values, _ = pixels_of(span, processor)
-        return values.numpy()
+        return pixels_of(span, processor, None).numpy()
 
     return prepare
 

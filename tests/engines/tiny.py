@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +15,7 @@ from transformers import Qwen2Tokenizer, Qwen3VLConfig, Qwen3VLForConditionalGen
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
 from cache_store.images import canonicalise, digest
+from qwen_ui.demo_model import VARIANTS
 from qwen_ui.engines.base import (
     Completion,
     Engine,
@@ -23,7 +26,7 @@ from qwen_ui.engines.base import (
     Sampling,
 )
 from qwen_ui.events import TextDelta, ThoughtDelta
-from qwen_ui.types import Image, Message
+from qwen_ui.types import Frame, Image, Message
 
 SPECIAL = (
     "<|endoftext|>",
@@ -38,6 +41,7 @@ TEMPLATE = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n"
     "{% if m.content is string %}{{ m.content }}{% else %}{% for c in m.content %}"
     "{% if c.type == 'image' %}<|vision_start|><|image_pad|><|vision_end|>"
+    "{% elif c.type == 'video' %}<|vision_start|><|video_pad|><|vision_end|>"
     "{% else %}{{ c.text }}{% endif %}{% endfor %}{% endif %}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\nOPEN' }}{% endif %}"
 )
@@ -52,10 +56,11 @@ def save_tiny(
     vision: Mapping[str, object] = MappingProxyType({}),
     text: Mapping[str, object] = MappingProxyType({}),
     max_pixels: int = 128 * 128,
+    video: bool = False,
 ) -> Path:
     """Write a complete model folder; weights are drawn at random from `seed`.
 
-    `vision` and `text`: what differs from the sizes of `_config`.
+    `vision` and `text`: what differs from the sizes of `_config`. `video`: it reads them natively.
     """
     tokenizer = byte_tokenizer(thinking)
     config = _config(tokenizer, vision, text)
@@ -74,7 +79,47 @@ def save_tiny(
         merge_size=2,
         temporal_patch_size=2,
     ).save_pretrained(folder)
+    if video:
+        write_video_config(folder)
     return folder
+
+
+def write_video_config(folder: Path, **changed: object) -> None:
+    """In the form that is published, with limits for small frames."""
+    config = {
+        "size": {"shortest_edge": 2 * 64 * 64, "longest_edge": 8 * 96 * 96},
+        "patch_size": 16,
+        "temporal_patch_size": 2,
+        "merge_size": 2,
+        "image_mean": [0.5, 0.5, 0.5],
+        "image_std": [0.5, 0.5, 0.5],
+        "processor_class": "Qwen3VLProcessor",
+        "video_processor_type": "Qwen3VLVideoProcessor",
+    }
+    (folder / "video_preprocessor_config.json").write_text(json.dumps(config | changed))
+
+
+def native_demo(folder: Path) -> Path:
+    """A copy of the demo model that takes videos for videos, though it never learnt any."""
+    shutil.copytree(VARIANTS["demo"], folder, dirs_exist_ok=True)
+    template = folder / "chat_template.jinja"
+    text = "{%- elif 'text' in item -%}"
+    video = "{%- elif item.type == 'video' -%}<|vision_start|><|video_pad|><|vision_end|>"
+    template.write_text(template.read_text().replace(text, video + text))
+    write_video_config(folder)
+    return folder
+
+
+def clip(
+    *seeds: int, size: tuple[int, int] = (64, 64), start_s: float = 0.0, every_s: float = 1.0
+) -> tuple[str | Image, ...]:
+    """A video as it stands in a message: a frame of random pixels for each seed."""
+    parts: list[str | Image] = []
+    for place, seed in enumerate(seeds):
+        shown, at_s = picture(seed, size), start_s + place * every_s
+        frame = Frame(shown.digest, *size, shown.load, place, at_s, lambda: True)
+        parts += [f"<{at_s:.1f} seconds>", frame]
+    return tuple(parts)
 
 
 def picture(seed: int = 0, size: tuple[int, int] = (120, 90)) -> Image:

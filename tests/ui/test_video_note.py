@@ -44,8 +44,26 @@ def a_video(**changed: Any) -> Video:
 def test_what_the_model_reads_of_a_video_is_said_openly(
     changed: dict[str, Any], english: str, chinese: str
 ) -> None:
-    assert english in video_note(a_video(**changed), texts("en"))
-    assert chinese in video_note(a_video(**changed), texts("zh"))
+    assert english in video_note(a_video(**changed), texts("en"), native=False)
+    assert chinese in video_note(a_video(**changed), texts("zh"), native=False)
+
+
+@pytest.mark.parametrize(
+    ("changed", "english", "chinese"),
+    [
+        (
+            {},
+            "The model reads 16 frames of it as a video, 1 per second, and no sound.",
+            "模型把其中 16 帧作为视频读取，每秒 1 帧，不含声音。",
+        ),
+        ({"frames": 1}, "The model reads one frame of it", "只读取其中一帧画面"),
+    ],
+)
+def test_of_a_model_that_reads_videos_the_same_is_said(
+    changed: dict[str, Any], english: str, chinese: str
+) -> None:
+    assert english in video_note(a_video(**changed), texts("en"), native=True)
+    assert chinese in video_note(a_video(**changed), texts("zh"), native=True)
 
 
 def test_a_poster_tells_the_length() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,15 @@ async def test_a_dropped_video_is_asked_about_and_says_what_is_read(
     assert "▶ 0:04" in page.shown[0]
     assert "clip.mp4: video, 0:04. The model reads 4 single frames, 1 per second" in page.shown[0]
     assert 'alt="clip&#46;mp4"' in page.chat[0]["content"][0]["text"]
+
+
+async def test_a_model_that_reads_videos_natively_says_so(
+    chat: Chat, page: Visitor, clip: Path
+) -> None:
+    source = chat.sources[0]
+    source.spec = replace(source.spec, video="native")
+    await page.ask("what happens?", clip)
+    assert "The model reads 4 frames of it as a video, 1 per second" in page.shown[0]
 
 
 async def test_a_video_asked_about_again_is_a_hit_also_in_the_same_chat(

@@ -13,14 +13,14 @@ from qwen_ui.types import MissCause, MissReason, ModelState
 from qwen_ui.ui.conversation import Conversation, Turn
 from qwen_ui.ui.i18n import Texts, texts
 from qwen_ui.ui.typed import as_typed
-from qwen_ui.ui.view import messages
+from qwen_ui.ui.view import Reads, messages
 from tests.ui.test_conversation import answered, picture
 
 EN, ZH = texts("en"), texts("zh")
 
 
 def view(*turns: Turn, say: Texts = EN, limit: int = 1_000_000) -> list[dict[str, Any]]:
-    return messages(Conversation(turns), say, lambda model: limit)
+    return messages(Conversation(turns), say, lambda model: Reads(limit))
 
 
 def content(message: dict[str, Any]) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TypeVar
 
 from cache_store.errors import StoreUnavailable
@@ -39,11 +39,17 @@ class BreakableStore:
     def names(self, tag: str | None = None) -> Iterator[str]:
         return self._try(lambda: self._inner.names(tag))
 
-    def clear(self) -> None:
-        self._try(self._inner.clear)
+    def clear(self) -> int:
+        return self._try(self._inner.clear)
+
+    def lost(self) -> Mapping[str, int]:
+        return self._inner.lost()
 
     def generation(self) -> int:
         return self._try(self._inner.generation)
+
+    def replaced(self) -> object:
+        return self._inner.replaced()
 
     def touch(self, names: Iterable[str]) -> None:
         self._try(lambda: self._inner.touch(names))

@@ -107,8 +107,9 @@ class StoreContract(ABC):
 
     def test_clear_leaves_nothing(self, store: Store) -> None:
         for number in range(20):
-            store.put(str(number), lasting(b"x" * 40_000 if number % 2 else b"x"))
-        store.clear()
+            store.put(str(number), lasting(b"x" * 40_000 if number % 2 else b"x", 100, "tag"))
+        assert store.clear() == 20
+        assert store.clear() == 0
         assert store.size()[0] == 0
         assert all(store.get(str(number)) is None for number in range(20))
 
@@ -216,12 +217,13 @@ class StoreContract(ABC):
         store.sweep()
         assert store.generation() == first
         seen = {first}
-        for forget in (
+        ways: list[Callable[[], int]] = [
             lambda: store.forget("absent"),
             lambda: store.forget("tag"),
             lambda: store.forget(name_tag("b")),
             store.clear,
-        ):
+        ]
+        for forget in ways:
             forget()
             assert store.generation() not in seen
             seen.add(store.generation())
@@ -239,6 +241,33 @@ class StoreContract(ABC):
         assert store.put("b", lasting(b"3"), store.generation())
         assert store.put("c", lasting(b"3"))
         assert sorted(store.names()) == ["a", "b", "c"]
+
+    def test_a_value_in_the_place_of_another_is_told_of_and_no_other(self, store: Store) -> None:
+        def replaced() -> object:
+            time.sleep(0.6)  # as old as a generation may be
+            store.generation()
+            return store.replaced()
+
+        before = replaced()
+        store.put("a", lasting(b"1", 0.1))
+        store.put("b", lasting(b"1"))
+        store.sweep()
+        store.delete("a")
+        store.put("a", lasting(b"2"))
+        assert replaced() == before
+        store.put("b", lasting(b"2"))
+        assert replaced() != before
+
+    def test_what_was_asked_for_is_no_loss(self, store: Store) -> None:
+        for name in "abcd":
+            store.put(name, lasting(b"x", 100, "tag"))
+        store.put("a", lasting(b"y", 100, "tag"))
+        store.delete("a")
+        store.forget(name_tag("b"))
+        store.forget("tag")
+        store.clear()
+        store.sweep()
+        assert not any(store.lost().values())
 
     def test_many_values_of_a_tag_are_forgotten_ended_ones_too(self, store: Store) -> None:
         for number in range(1300):

@@ -449,12 +449,13 @@ def test_a_path_that_is_a_file_is_unavailable(tmp_path: Path) -> None:
         DiskStore(tmp_path / "file" / "below", BUDGET)
 
 
-def test_a_value_file_that_somebody_removed_is_a_miss(tmp_path: Path) -> None:
+def test_a_value_whose_file_somebody_removed_is_refused(tmp_path: Path) -> None:
     store = DiskStore(tmp_path, BUDGET)
     store.put("name", lasting(b"x" * 100_000))
     for path in tmp_path.rglob("*.val"):
         path.unlink()
-    assert store.get("name") is None
+    with pytest.raises(CorruptEntry):
+        store.get("name")
     store.close()
 
 
@@ -469,24 +470,15 @@ def test_a_read_writes_nothing(tmp_path: Path) -> None:
     store.close()
 
 
-def test_a_planted_end_that_is_text_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("end", ["'never'", "NULL", "x'00'"])
+def test_a_planted_end_that_is_no_number_is_refused(tmp_path: Path, end: str) -> None:
     store = DiskStore(tmp_path, BUDGET)
     plant(tmp_path, "value", b"x", 1, 1, "name")
     with sqlite3.connect(tmp_path / "cache.db") as database:
-        database.execute("UPDATE Cache SET expire_time = 'never'")
+        database.execute(f"UPDATE Cache SET expire_time = {end}")
     database.close()
     with pytest.raises(CorruptEntry):
         store.get("name")
-    store.close()
-
-
-def test_a_planted_end_that_is_no_number_is_not_served(tmp_path: Path) -> None:
-    store = DiskStore(tmp_path, BUDGET)
-    plant(tmp_path, "value", b"x", 1, 1, "name")
-    with sqlite3.connect(tmp_path / "cache.db") as database:
-        database.execute("UPDATE Cache SET expire_time = NULL")
-    database.close()
-    assert store.get("name") is None
     store.close()
 
 

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from cache_store.errors import CorruptEntry, StoreUnavailable
-from cache_store.stores.base import Store, Stored
+from cache_store.stores import framing
+from cache_store.stores.base import Store, Stored, name_tag
 from cache_store.stores.redis import RedisStore
 from tests.cache_store.stores.contract import StoreContract, lasting
 from tests.cache_store.stores.redis_server import GARBAGE, RedisServer, nonsense_server
@@ -267,6 +268,40 @@ def test_poisoned_values_are_refused_and_nothing_is_run(
         with pytest.raises(StoreUnavailable):
             store.generation()
     assert not marker.exists()
+    store.close()
+
+
+HEADS = [
+    *("", "5", "null", "{}", "[]", "[1]", '["9e9", 0]', "[NaN, 0]", "[Infinity, 0]", "[true, 0]"),
+    *("[9e9, null]", "[9e9, 0, 5]", "[9e9, -Infinity]", f"[{10**400}, 0]", "[" * 100_000),
+]
+
+
+@pytest.mark.parametrize("head", HEADS, ids=range(len(HEADS)))
+def test_a_right_checksum_over_another_head_is_refused(
+    shared_redis: RedisServer, head: str
+) -> None:
+    store = opened(shared_redis, socket_timeout=2)
+    body = len(head).to_bytes(4, "big") + head.encode() + b"value"
+    with shared_redis.client() as client:
+        client.set("qwen-ui:e:name", b"QCR1" + framing._checksum("name", body) + body)
+        client.zadd("qwen-ui:t:tag", {"name": 9e9})
+    with pytest.raises(CorruptEntry):
+        store.get("name")
+    assert list(store.names(name_tag("name"))) == list(store.names("tag")) == []
+    store.clear()
+    store.close()
+
+
+def test_a_name_that_is_no_text_is_nobodys(shared_redis: RedisServer) -> None:
+    store = opened(shared_redis, socket_timeout=2)
+    store.put("name", lasting(b"x", 50, "tag"))
+    with shared_redis.client() as client:
+        client.set(b"qwen-ui:e:\xff", b"x")
+        client.zadd("qwen-ui:t:tag", {b"\xff": 9e9})
+    assert list(store.names()) == list(store.names("tag")) == ["name"]
+    assert store.forget("tag") == 1
+    store.clear()
     store.close()
 
 

@@ -153,7 +153,7 @@ def test_a_tier_that_failed_at_another_call_does_not_decide_about_this_put() -> 
     assert store.put("name", KEPT)
 
 
-def test_a_corrupt_row_is_a_miss_and_is_removed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_corrupt_row_is_told_to_who_decides_about_it(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(name: str) -> None:
         raise CorruptEntry("a pickled value was refused")
 
@@ -161,9 +161,12 @@ def test_a_corrupt_row_is_a_miss_and_is_removed(monkeypatch: pytest.MonkeyPatch)
     store = TieredStore(MemoryStore(1000), l2)
     l2.put("name", KEPT)
     monkeypatch.setattr(l2, "get", refuse)
-    assert store.locate("name") is None
-    assert list(l2.names()) == []
-    assert store.faults == 1
+    monkeypatch.setattr(l2, "peek", refuse)
+    for look in (store.locate, store.read):
+        with pytest.raises(CorruptEntry):
+            look("name")
+    assert list(l2.names()) == ["name"]
+    assert store.faults == 0
 
 
 def test_closing_goes_on_past_a_broken_tier() -> None:
@@ -171,3 +174,15 @@ def test_closing_goes_on_past_a_broken_tier() -> None:
     l1.broken = True
     TieredStore(l1, l2).close()
     assert l2.calls == 1
+
+
+def test_what_was_replaced_while_it_was_read_is_not_kept_in_memory() -> None:
+    l1, l2 = MemoryStore(1000), MemoryStore(1000)
+    store = TieredStore(l1, l2)
+    l2.put("name", KEPT)
+    before = store.standing()
+    l2.put("name", KEPT._replace(value=b"newer"))
+    store.standing()  # another reader
+    l2.get = lambda name: KEPT  # type: ignore[method-assign]
+    assert store.locate_in(before, "name") == (b"value", Tier.L2)
+    assert l1.get("name") is None

@@ -38,9 +38,10 @@ class HeldStore(MemoryStore):
         assert self.free.wait(10)
         return super().put(name, stored, generation)
 
-    def clear(self) -> None:
-        super().clear()
+    def clear(self) -> int:
+        count = super().clear()
         self.cleared.set()
+        return count
 
 
 @pytest.fixture
@@ -168,6 +169,19 @@ def test_what_is_forgotten_while_the_writer_is_stuck_is_never_seen_again(
     store.put("later", lasting(b"x", 100, "tag"))
     assert store.flush(10)
     assert list(store.names()) == list(held.names()) == ["later"]
+    store.close()
+
+
+def test_what_another_forgot_meanwhile_is_named_no_more(held: HeldStore) -> None:
+    store = WriteBehind(held)
+    store.put("name", lasting(b"x", 100, "tag"))
+    assert held.arrived.wait(10)
+    held.forget("tag")  # as another process does
+    assert store.get("name") is None
+    assert list(store.names()) == list(store.names("tag")) == []
+    held.free.set()
+    assert store.flush(10)
+    assert store.lost() == {"dropped_writes": 1}
     store.close()
 
 
