@@ -9,13 +9,21 @@ from __future__ import annotations
 
 import math
 import re
+import unicodedata
 
+from cache_store.folding.characters import visible
+from cache_store.folding.chinese import unspaced
 from cache_store.types import CachePolicy, CacheQuery, TextPart
 
-# "snow" and "known" are other words, "the current" is in a wire; 现在 in both scripts
+# "snow" and "known" are other words, "the current" is in a wire, "is this morning" looks at the
+# light, and 出现在 is "appears at"; both Chinese scripts
 _ABOUT_NOW = re.compile(
-    r"\b(?:now|nowadays|today|tonight|currently|latest|at the moment|at present|up to date)\b"
-    r"|现在|現在|今天|今日|今晚|今年|目前|当前|當前|此刻|如今|最新|眼下",
+    r"(?<![^\W_])(?:now|nowadays|today|tonight|tomorrow|yesterday|currently|presently|latest|newest"
+    r"|at (?:the|this) moment|at present|up[ -]to[ -]date|these days"
+    r"|(?:this|last|next) (?:week|month|year)"
+    r"|current (?:time|date|day|year|month|weather|temperature|price|president|version))(?![^\W_])"
+    r"|(?<![出呈体體表显顯发發浮实實])[现現]在|[现現][今任]|今[天日晚早年]|[昨明]天|目前|[当當][前今]"
+    r"|此[刻时時]|如今|最新|眼下|近日|[这這本][个個]?[周週月]|[实實][时時]",
     re.IGNORECASE,
 )
 
@@ -38,5 +46,9 @@ def _by_policy(query: CacheQuery, policy: CachePolicy) -> float:
 
 
 def is_about_now(question: str) -> bool:
-    """Whether a question asks about the present."""
-    return _ABOUT_NOW.search(question) is not None
+    """Whether a question asks about the present, in any width, script or spacing."""
+    if _ABOUT_NOW.search(question):
+        return True
+    plain = visible(unicodedata.normalize("NFKC", question))  # ｎｏｗ
+    plain = unspaced(" ".join(plain.split()))  # 今 天
+    return plain != question and _ABOUT_NOW.search(plain) is not None

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 import unicodedata
 
-# 2³ is not 23, ½ is not 1/2 beside a digit, and ① is a label
-_MEANS_MORE = ("<super>", "<sub>", "<fraction>", "<circle>")
+# 2³ is not 23, ½ is not 1/2 beside a digit, ① is a label, and ℝ and R are two things in a formula
+_MEANS_MORE = ("<super>", "<sub>", "<fraction>", "<circle>", "<font>")
+_VARIANTS = range(0x3D0, 0x400)  # ϵ and ε, ϕ and φ: formulas use both
 # invisible times, separator and plus stand for something: x⁢y
 _IGNORABLE = (
     "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u200e\u200f\u202a-\u202e"
@@ -32,7 +33,7 @@ class _Compatible(dict[int, str]):
 def _plain(char: str) -> str:
     """NFKC of one character, step by step, but for what means more than its parts."""
     kind, _, codes = unicodedata.decomposition(char).partition(" ")
-    if not kind.startswith("<") or kind in _MEANS_MORE:
+    if not kind.startswith("<") or kind in _MEANS_MORE or ord(char) in _VARIANTS:
         return char
     parts = [chr(int(code, 16)) for code in codes.split()]
     if parts[0] == " " and len(parts) > 1:  # a free-standing accent
@@ -44,8 +45,17 @@ _COMPATIBLE = _Compatible()
 
 
 def wide_as_plain(text: str) -> str:
-    """Full width, half width, ligatures, presentation forms: Ｗｈａｔ？ is What?."""
-    return text if text.isascii() else text.translate(_COMPATIBLE)
+    """Full width, half width, ligatures, presentation forms: Ｗｈａｔ？ is What?.
+
+    Not where two characters of the text would become one ("Is it ％ or %?").
+    """
+    if text.isascii():
+        return text
+    plain = text.translate(_COMPATIBLE)
+    shown = set("".join(text.split()))
+    forms = [(char, char.translate(_COMPATIBLE)) for char in shown]
+    met = any(len(form) > 1 and form in text for char, form in forms if form != char)  # ﬁ and fi
+    return text if met or len({form for _, form in forms}) < len(forms) else plain
 
 
 def visible(text: str) -> str:

@@ -25,29 +25,47 @@ _IN_PICTURE = re.compile(
 )
 
 
-def _load() -> tuple[str, Callable[[str], str] | None]:
+# simplified forms of several words: 姜 is a name and 薑 is ginger. Alone, nothing says which
+_SEVERAL = "后姜钟干谷斗丑面台发云余范松卷曲复历占周胡朴朱沈苏叶蒙郁于征御舍签谥霉辟"
+_BESIDE = "的是和有在吗嗎么麼什甚谁誰还還或与與吧呢了到被把叫这這那呀啊"
+_ALONE = re.compile(
+    rf"(?:(?<![{_HAN}])|(?<=[{_BESIDE}]))[{_SEVERAL}](?:(?![{_HAN}])|(?=[{_BESIDE}]))"
+)
+_STANDARDS = ("s2t", "s2tw", "s2hk")
+
+
+def _load() -> tuple[str, tuple[Callable[[str], str], ...]]:
+    """OpenCC's version, and to simplified and back to each of the traditional standards."""
     try:
         import opencc
     except ImportError:
-        return "none", None
-    return str(opencc.__version__), opencc.OpenCC("t2s").convert
+        return "none", ()
+    names = ("t2s", *_STANDARDS)
+    return str(opencc.__version__), tuple(opencc.OpenCC(name).convert for name in names)
 
 
-OPENCC_VERSION, _to_simplified = _load()
+OPENCC_VERSION, _conversions = _load()
 
 
 def simplified(text: str) -> str:
     """Traditional to simplified, by OpenCC; nothing where it is not installed.
 
     Not in questions about writing, nor where two characters of the text would become one
-    ("後 or 后?"), nor in Japanese.
+    ("後 or 后?"), nor in Japanese. And only what leads back: of 鐘 and 鍾, both 钟, one stays.
     """
-    if _to_simplified is None or text.isascii() or _KANA.search(text):
+    if not _conversions or text.isascii() or _KANA.search(text):
         return text
-    converted = _to_simplified(text)
-    if _is_about_writing(converted) or len(set(converted)) < len(set(text)):
+    to_simplified, *back = _conversions
+    converted = to_simplified(text)
+    if converted == text or _is_about_writing(converted) or len(set(converted)) < len(set(text)):
         return text
-    return converted
+    if _ALONE.search(converted) or len(converted) != len(text):
+        return text
+    forms = [convert(converted) for convert in back]
+    if any(len(form) != len(text) for form in forms):
+        return text
+    leads_back = all(char in known for char, *known in zip(text, *forms, strict=True))
+    return converted if leads_back else text
 
 
 def unspaced(text: str) -> str:
@@ -59,7 +77,10 @@ def synonyms(text: str) -> str:
     """图片里, 图中 -> 图像中; 啥 -> 什么."""
     if text.isascii() or _is_about_writing(text):
         return text
-    return _IN_PICTURE.sub("图像中", text).replace("啥", "什么")
+    if "什么" not in text and "方言" not in text:  # "啥和什么有什么不同"
+        text = text.replace("啥", "什么")
+    words = {*_IN_PICTURE.findall(text), *(["图像中"] if "图像中" in text else [])}
+    return _IN_PICTURE.sub("图像中", text) if len(words) == 1 else text
 
 
 def _is_about_writing(text: str) -> bool:

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import re
 
+from cache_store.folding.literals import LITERAL
+
 _CURLY = str.maketrans({**dict.fromkeys("‘’‛", "'"), **dict.fromkeys("“”„‟〝〞", '"')})
-_SPACES = re.compile(r"(?<=\S)[^\S\n]+")  # not the indentation of code: the model reads it
+_SPACES = re.compile(r"(?<!\t)(?!\t\t)\s+(?<!\t\t)")  # two tabs hold an empty cell
 _ENDS = "?.。!"
 _ASKS_FOR_MARK = re.compile(r"\b(?:an?|the|or|and) $")  # "does the sign show a ?"
+_MARK_ALONE = re.compile(  # a mark that the question is about: "the operator ?", "what is: !"
+    r"(?:\b(?:operators?|symbols?|characters?|marks?|keys?|operand|prefix|suffix|quantifiers?|called"
+    r"|named|means?|notation|command)|[符键鍵号號为為叫是])\s$|[^\w\s)\]}>%\"'\u2019\u201d」』》】\ufdd0]\s?$"
+)
 _FACTORIAL = re.compile(r"(?:\d|[)\]}]|(?<![^\W_])[A-Za-z])\s*$")
 
 
@@ -17,16 +23,25 @@ def straight_apostrophes(text: str) -> str:
 
 
 def single_spaced(text: str) -> str:
-    """Runs of white space as one space; lines stay lines, since the model sees a list or code."""
-    return "\n".join(_SPACES.sub(" ", line).rstrip() for line in text.split("\n"))
+    """Runs of white space as one space; what has several lines is not folded at all."""
+    return _SPACES.sub(" ", text)
 
 
 def without_end(text: str) -> str:
     """Without trailing ? . 。 and !, but `5!` and `n!` are factorials: there ! stays."""
     body = text.rstrip(_ENDS + " \n")
     tail = text[len(body) :].lstrip()
-    if not tail or _ASKS_FOR_MARK.search(text[len(body) - 4 : -len(tail)]):
+    if not tail or _is_about_mark(text[: -len(tail)], tail):
         return text
     if tail.startswith("!") and _FACTORIAL.search(body[-2:]):
         return text[: -len(tail)] + "!" * (len(tail) - len(tail.lstrip("!")))
     return body
+
+
+def _is_about_mark(before: str, tail: str) -> bool:
+    if before.rstrip().endswith(LITERAL):  # [a-z]? is not [a-z]
+        return True
+    if before[-1:].isspace() and tail[0] != "?":  # "operator !"; only ? is typed after a space
+        return True
+    ends = before[-16:]
+    return bool(_ASKS_FOR_MARK.search(ends) or _MARK_ALONE.search(ends))

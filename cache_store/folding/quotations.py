@@ -7,22 +7,25 @@ from collections.abc import Sequence
 
 MARK = "\ufdd0"  # stands for one quotation; Unicode reserves it for inside programs
 
-_DOUBLE = '"“”„‟＂〝〞'
-_SINGLE = "'‘’‚‛＇"
+_DOUBLE = '"“”„‟＂〝〞❝❞'
+_SINGLE = "'‘’‚‛＇❛❜"
+_LETTERS = "A-Za-z0-9À-ɏＡ-Ｚａ-ｚ０-９"
 _QUOTED = re.compile(
     rf"""
       ```.*?```                              # a block of code
     | `[^`\n]+`
     | [{_DOUBLE}] [^{_DOUBLE}]+ [{_DOUBLE}]
     | 「[^「」]+」 | 『[^『』]+』 | ﹁[^﹁﹂]+﹂ | ﹃[^﹃﹄]+﹄
-    | «[^«»]+» | ‹[^‹›]+›
-    | (?<![A-Za-z0-9À-ɏ]) [{_SINGLE}] (?!\s)    # not the apostrophe of "what's" or "the dogs'"
+    | ｢[^｢｣]+｣ | 《[^《》]+》 | 〈[^〈〉]+〉 | 【[^【】]+】 | 〔[^〔〕]+〕
+    | «[^«»]+» | »[^«»]+« | ‹[^‹›]+› | ›[^‹›]+‹
+    | (?<![{_LETTERS}]) [{_SINGLE}] (?!\s)    # not the apostrophe of "what's" or "the dogs'"
       [^{_SINGLE}\n]* (?: (?<=\w)[{_SINGLE}](?=\w) [^{_SINGLE}\n]* )*
-      (?<!\s) [{_SINGLE}] (?![A-Za-z0-9À-ɏ])
+      (?<!\s) [{_SINGLE}] (?![{_LETTERS}])
+    | (?<!\w) [{_DOUBLE}「『《«] (?=\S) .+ $      # one that nothing closes
     """,
     re.VERBOSE | re.DOTALL,
 )
-_MARKS = frozenset(_DOUBLE + _SINGLE + "`「『﹁﹃«‹")
+_MARKS = frozenset(_DOUBLE + _SINGLE + "`「『﹁﹃«»‹›｢《〈【〔")
 _STRAIGHT = {**dict.fromkeys(_DOUBLE, '"'), **dict.fromkeys(_SINGLE, "'")}
 
 
@@ -41,7 +44,7 @@ def set_aside(text: str) -> tuple[str, list[str]]:
     return _QUOTED.sub(keep, text), quoted
 
 
-def put_back(text: str, quoted: Sequence[str]) -> str:
-    """The inverse of `set_aside`; rules neither drop nor reorder MARK."""
-    pieces = text.split(MARK)
+def put_back(text: str, quoted: Sequence[str], mark: str = MARK) -> str:
+    """The inverse of `set_aside`; rules neither drop nor reorder the mark."""
+    pieces = text.split(mark)
     return "".join(a + b for a, b in zip(pieces, [*quoted, ""], strict=True))

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cache_store import questions
 from cache_store.folding import chinese
 from cache_store.folding.quotations import MARK
 from cache_store.questions import FOLD_VERSION, RULES, canonical, fold
@@ -49,7 +50,9 @@ def test_every_rule_has_rows_on_both_sides() -> None:
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
 def test_no_rule_is_idle(rule: object, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without it, a row of its own would be missed."""
-    monkeypatch.setattr("cache_store.questions.RULES", tuple(r for r in RULES if r is not rule))
+    for name in ("CHARACTERS", "WORDS"):
+        rules = getattr(questions, name)
+        monkeypatch.setattr(questions, name, tuple(each for each in rules if each is not rule))
     rows = TABLE[rule.__name__]["equal"]  # type: ignore[attr-defined]
     assert any(fold(one) != fold(other) for one, other in rows)
 
@@ -98,6 +101,6 @@ def test_without_opencc_that_rule_is_absent_and_the_version_says_so(
 ) -> None:
     assert FOLD_VERSION.endswith(chinese.OPENCC_VERSION)
     monkeypatch.setitem(__import__("sys").modules, "opencc", None)
-    assert chinese._load() == ("none", None)
-    monkeypatch.setattr(chinese, "_to_simplified", None)
+    assert chinese._load() == ("none", ())
+    monkeypatch.setattr(chinese, "_conversions", ())
     assert fold("圖中有幾個人？") == "圖中有幾個人"
