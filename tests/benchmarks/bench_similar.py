@@ -173,6 +173,7 @@ def costs(questions: list[str], rounds: int) -> Rows:
 def measured(cache: ResponseCache, picture: ImagePart, asking: list[str]) -> dict[str, float]:
     """CPU time of the asking thread: wall time says more of what else a busy machine does."""
     near, encode = cache._similar.near, cache._similar._encoder
+    ways: list[tuple[str, Callable[..., Near], encoder.Encoder | None]]
     ways = [("without", lambda *_: Near(), None), ("with", near, None)]
     if encode is not None:
         ways.append(("encoder", near, encode))
