@@ -15,7 +15,8 @@ _LANGUAGE = (
 # what a request begins with in English; "Hello, Dolly" and "Hi, in Spanish?" are no greetings
 _ASKS = (
     rf"(?!.*\b(?:greet|polite|formal|informal|slang|(?:in|to|into)\ {_LANGUAGE}\b"
-    r"|(?:which|what)\ language\ (?:is|was)\ (?:that|this|it)\b|what\ does\ (?:that|this|it)\ mean))"
+    r"|(?:which|what)\ language\ (?:is|was)\ (?:that|this|it)\b"
+    r"|what\ does\ (?:that|this|it)\ mean))"
     r"(?=(?:wh(?:at|ich|o|om|ose|ere|en|y)|how|is|are|was|were|do|does|did|can|could|will|would"
     r"|should|has|have|had|isn't|aren't|please|pls|tell|describe|count|list|show|find|identify"
     r"|explain|read|give|summari[sz]e|look|i|i'd|i'm|there|the|this|that|these|those|any|name"
