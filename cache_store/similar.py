@@ -1,7 +1,8 @@
 """Similar questions of one scope, to suggest beside a miss. Nothing here serves an answer.
 
-SimHash proposes, the guards drop what means something else, and a look into the store drops what
-is no longer kept. A lookup searches memory only; entries are indexed by a thread of their own.
+SimHash and, where it is installed, an encoder propose, the guards drop what means something else,
+and a look into the store drops what is no longer kept. A lookup searches memory only; entries are
+indexed by a thread of their own.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from cache_store import codec
+from cache_store.encoder import Encoder, Vector, load
 from cache_store.errors import CorruptEntry
 from cache_store.guards import is_another_question, read
 from cache_store.keys import make_key
@@ -26,7 +28,7 @@ from cache_store.types import CacheEntry, CacheQuery, Suggestion, TextPart
 
 _OFFERED = 3
 _LONGEST = 400  # characters; longer questions are neither indexed nor compared
-_QUESTIONS = 50_000  # over all scopes; about 500 bytes each
+_QUESTIONS = 50_000  # over all scopes; about 500 bytes each, 800 with an encoder
 _SCOPES = 5_000
 _LOADED = 1_000  # entries of a scope that are read from the store
 _FRESH_S = 60.0  # then the store is read again: other processes write there too
@@ -50,8 +52,12 @@ class SimilarQuestions:
     and, for scopes of before, from the store.
     """
 
-    def __init__(self, store: TieredStore) -> None:
+    def __init__(
+        self, store: TieredStore, load_encoder: Callable[[], Encoder | None] = load
+    ) -> None:
         self._store = store
+        self._load_encoder: Callable[[], Encoder | None] | None = load_encoder
+        self._encoder: Encoder | None = None
         self._lock = threading.Lock()
         self._scopes: OrderedDict[str, Scope] = OrderedDict()
         self._count = 0
@@ -63,9 +69,9 @@ class SimilarQuestions:
         question = question_of(query)
         if question is None or not self._fill(scope):
             return Near()
-        signed = signature(question)
+        signed, vector = signature(question), self._encoded(question)
         with self._lock:
-            nearest = self._touch(scope).nearest(signed)
+            nearest = self._touch(scope).nearest(signed, vector)
         expired = any(known.question == question and known.expires_at <= now for known in nearest)
         return Near(self._offered(nearest, question, now), expired)
 
@@ -151,15 +157,25 @@ class SimilarQuestions:
         return Known(name, question, entry.created_at, entry.expires_at)
 
     def _index(self, scope: str, known: Known) -> None:
-        signed = signature(known.question)
+        self._have_encoder()
+        signed, vector = signature(known.question), self._encoded(known.question)
         read(known.question)  # remembered there: lookups find it read
         with self._lock:
             kept = self._touch(scope)
             before = len(kept)
-            kept.add(known, signed)
+            kept.add(known, signed, vector)
             self._count += len(kept) - before
             while self._count > _QUESTIONS:
                 self._drop_oldest()
+
+    def _have_encoder(self) -> None:
+        """Load it with the first question; on the worker, so that no lookup waits for it."""
+        load, self._load_encoder = self._load_encoder, None
+        if load is not None:
+            self._encoder = load()
+
+    def _encoded(self, question: str) -> Vector | None:
+        return None if self._encoder is None else self._encoder(question)
 
     def _touch(self, scope: str) -> Scope:
         """The scope, as the one used last. The lock is held."""

@@ -12,7 +12,8 @@ LITERAL = "\ufdd1"  # stands for one of them; Unicode reserves it for inside pro
 _SIGN = (
     r"(?: [\\/_@*<>=|^{}\[\]~`&] | \$[A-Za-z] | %[A-Za-z] | \#\w | \w\# | :: | [A-Za-z0-9]:[A-Za-z]"
     r" | \w\( | [A-Za-z]\.\w | \w\.[A-Za-z] | [A-Za-z]{2}\+ | (?<![!-~])-{1,2}[A-Za-z]"
-    r" | (?<!\w)\.[A-Za-z] | [A-Za-z][0-9]+[A-Za-z]*[A-Z] | [a-z][A-Z]+[0-9] | \b[a-z]{2,}[A-Z] )"
+    r" | (?<!\w)\.[A-Za-z] | [A-Za-z][0-9]+[A-Za-z]*[A-Z] | [a-z][A-Z]+[0-9] | [A-Z][0-9]+[a-z]"
+    r" | [a-z][A-Z](?![A-Za-z]) | \b[a-z]{2,}[A-Z] )"
 )
 _LITERAL = re.compile(
     rf"""(?: (?<=:\ ) \S.*$ | (?<=[\u3400-\u9fff]:) \S.*$   # what a colon announces, to the end

@@ -8,10 +8,15 @@ from __future__ import annotations
 
 import re
 
+_LANGUAGE = (
+    r"(?:english|french|spanish|german|italian|portuguese|dutch|russian|polish|turkish|arabic|hindi"
+    r"|latin|greek|chinese|mandarin|cantonese|japanese|korean|vietnamese|thai|hebrew|swedish)"
+)
 # what a request begins with in English; "Hello, Dolly" and "Hi, in Spanish?" are no greetings
 _ASKS = (
-    r"(?!.*\b(?:greet|polite|formal|informal|slang|(?:which|what)\ language"
-    r"\ (?:is|was)\ (?:that|this|it)\b|what\ does\ (?:that|this|it)\ mean))"
+    rf"(?!.*\b(?:greet|polite|formal|informal|slang|(?:in|to|into)\ {_LANGUAGE}\b"
+    r"|(?:which|what)\ language\ (?:is|was)\ (?:that|this|it)\b"
+    r"|what\ does\ (?:that|this|it)\ mean))"
     r"(?=(?:wh(?:at|ich|o|om|ose|ere|en|y)|how|is|are|was|were|do|does|did|can|could|will|would"
     r"|should|has|have|had|isn't|aren't|please|pls|tell|describe|count|list|show|find|identify"
     r"|explain|read|give|summari[sz]e|look|i|i'd|i'm|there|the|this|that|these|those|any|name"
@@ -19,7 +24,7 @@ _ASKS = (
     r"|[^\x00-\x7f]|(?:hi|hello|hey|good)\b)"
 )
 _PAUSE = r"(?: \s*[,，。!;；~～—]+ | [.–-]+(?=\s) )\s*"  # hi-fi is one word
-_ANNOUNCED = rf"(?: {_PAUSE} | \s*[:：]\s* )"  # "Hi: translate" announces a text, not a request
+_ANNOUNCED = rf"(?: {_PAUSE} | \s*[:：]\s* )"  # not after hello: "Hi: translate" asks about it
 # 你好 是什么意思, 你好用法语怎么说: there it is what is asked about
 _ASKED_ZH = (
     r"(?!是|的|[和跟与與或還还]|怎[么麼样樣]|用[^，。]{1,3}[语語文]|[英法德日韩韓中][语語文]"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from cache_store.folding.literals import LITERAL
+from cache_store.folding.quotations import MARK
 
 _CURLY = str.maketrans({**dict.fromkeys("‘’‛", "'"), **dict.fromkeys("“”„‟〝〞", '"')})
 _SPACES = re.compile(r"(?<!\t)(?!\t\t)\s+(?<!\t\t)")  # two tabs hold an empty cell
@@ -12,7 +13,9 @@ _ENDS = "?.。!"
 _ASKS_FOR_MARK = re.compile(r"\b(?:an?|the|or|and) $")  # "does the sign show a ?"
 _MARK_ALONE = re.compile(  # a mark that the question is about: "the operator ?", "what is: !"
     r"(?:\b(?:operators?|symbols?|characters?|marks?|keys?|operand|prefix|suffix|quantifiers?|called"
-    r"|named|means?|notation|command)|[符键鍵号號为為叫是])\s$|[^\w\s)\]}>%\"'\u2019\u201d」』》】\ufdd0]\s?$"
+    r"|named|means?|notation|command|writ(?:es?|ing|ten)|typ(?:es?|ing|ed)|texts?|puts?)"
+    r"|[符键鍵号號为為叫是])\s$"
+    rf"|[^\w\s)\]}}>%\"'\u2019\u201d」』》】{MARK}]\s?$"
 )
 _FACTORIAL = re.compile(r"(?:\d|[)\]}]|(?<![^\W_])[A-Za-z])\s*$")
 
@@ -41,7 +44,7 @@ def without_end(text: str) -> str:
 def _is_about_mark(before: str, tail: str) -> bool:
     if before.rstrip().endswith(LITERAL):  # [a-z]? is not [a-z]
         return True
-    if before[-1:].isspace() and tail[0] != "?":  # "operator !"; only ? is typed after a space
+    if before[-1:].isspace() and tail[0] != "?" and tail not in (".", "。"):  # "he writes ..."
         return True
     ends = before[-16:]
     return bool(_ASKS_FOR_MARK.search(ends) or _MARK_ALONE.search(ends))

@@ -21,6 +21,8 @@ _ENGLISH = re.compile(
     | re(?:write|phrase|word)\w* | paraphras\w* | regex\w* | regular\ expressions? | globs?
     | wildcards? | urls? | hashtags? | (?:en|de)cod(?:e[ds]?|ing) | base64 | anagrams?
     | palindromes? | rhymes? | abbreviat\w* | how\ many\ spaces | double\ spaces? | spaces\ between
+    | contractions? | passwords? | captchas? | which\ (?:one\ )?is\ (?:right|correct)
+    | \w+['’](?:s|re|m|t)\ (?:mean|one\ word|or\b)
     | defin(?:e|ition) | I\ (?:just\ )?(?:ask|wr[io]t|typ|sa[iy])\w* | (?:big|small)\ letters?
     | my\ (?:question|message|text|sentence|prompt|greeting|words?) | letters?\ of
     | this\ (?:question|message|sentence|prompt) | (?:repeat|echo|reverse[ds]?|quote|verbatim)\b

@@ -4,7 +4,8 @@
 
 `a` was answered, `b` is asked of the same picture. Pairs of another meaning are those of
 `must_not_hit`; pairs of one meaning are those of `paraphrases.py`. *Near* is what SimHash alone
-would offer, *suggested* what the guards leave of it.
+would offer, *suggested* what the guards leave of it, *encoder* the same where an encoder proposes
+too (the extra `similar`; left out where it is not installed).
 """
 
 from __future__ import annotations
@@ -13,15 +14,17 @@ import json
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
+from cache_store import encoder
 from cache_store.cache import ResponseCache, open_cache
+from cache_store.guards import is_another_question, read
 from cache_store.questions import canonical
 from cache_store.signatures import Known, Scope, signature
-from cache_store.similar import Near
+from cache_store.similar import Near, SimilarQuestions
 from cache_store.types import Hit, ImagePart, Miss
 from tests.benchmarks.paraphrases import PARAPHRASES
 from tests.benchmarks.reporting import Goal, arguments, conclude, machine, table
@@ -47,6 +50,9 @@ def main() -> int:
     for name, rows in results.items():
         print(f"\npairs of {name}\n")
         print(table(rows))
+    results["crowd"] = in_a_crowd(texts(folder))
+    print("\nof the paraphrases, in a scope with other questions\n")
+    print(table(results["crowd"]))
     results["cost"] = costs(texts(folder), 100 if args.quick else 1000)
     print("\na miss in a scope of so many questions, microseconds of CPU\n")
     print(table(results["cost"]))
@@ -60,27 +66,76 @@ def main() -> int:
 
 def offered(pairs: Rows) -> Rows:
     """By kind, and all; each pair in a scope of its own."""
-    cache = open_cache(None)
+    plain, encoded = cache_with(lambda: None), cache_with(encoder.load)
     count: dict[str, Counter[str]] = {}
     for number, pair in enumerate(pairs):
         one, other = canonical(pair["a"]), canonical(pair["b"])
         picture = ImagePart(f"{number:064}")
-        cache.store(asked(picture, one), ANSWER)
-        cache._similar.settle()
-        found = cache.lookup(asked(picture, other))
+        found, wider = (asked_beside(cache, picture, one, other) for cache in (plain, encoded))
         for kind in (pair["kind"], "all"):
             seen = count.setdefault(kind, Counter())
             seen["pairs"] += 1
             seen["hits"] += isinstance(found, Hit)
             seen["near"] += is_near(one, other)
             seen["suggested"] += isinstance(found, Miss) and bool(found.similar)
-    cache.close()
+            seen["encoder"] += isinstance(wider, Miss) and bool(wider.similar)
+    plain.close()
+    encoded.close()
     count["all"] = count.pop("all")  # last
     return [
         {"kind": kind} | {name: seen[name] for name in ("pairs", "hits", "near", "suggested")}
         | {"suggested, %": 100 * seen["suggested"] / seen["pairs"]}
+        | ({"encoder": seen["encoder"]} if encoder.load() else {})
         for kind, seen in count.items()
     ]  # fmt: skip
+
+
+def cache_with(load: Callable[[], encoder.Encoder | None]) -> ResponseCache:
+    cache = open_cache(None)
+    cache._similar.close()
+    cache._similar = SimilarQuestions(cache._store, load)
+    return cache
+
+
+def asked_beside(cache: ResponseCache, picture: ImagePart, one: str, other: str) -> Hit | Miss:
+    cache.store(asked(picture, one), ANSWER)
+    cache._similar.settle()
+    return cache.lookup(asked(picture, other))
+
+
+def in_a_crowd(kept: list[str]) -> Rows:
+    """How many paraphrases are offered, and how many first, where the scope has other questions."""
+    pairs = [(pair["a"], pair["b"]) for pair in paraphrases()]
+    rows: Rows = []
+    for size in (0, 100, len(kept)):
+        row: dict[str, Any] = {"other questions": size}
+        for name, load in (("SimHash", lambda: None), ("encoder", encoder.load)):
+            if load() is None and name == "encoder":
+                continue
+            scope, encode = Scope(), load()
+            for text in kept[:size]:
+                scope.add(Known(text, text, 0.0, 0.0), signature(text), encode and encode(text))
+            row |= {f"{name}, {key}": count for key, count in crowd(scope, pairs, encode).items()}
+        rows.append(row)
+    return rows
+
+
+def crowd(
+    scope: Scope, pairs: list[tuple[str, str]], encode: encoder.Encoder | None
+) -> dict[str, int]:
+    counts = Counter(dict.fromkeys(("offered", "first", "others"), 0))
+    for kept, asking in pairs:
+        # one place, written over, so that each pair is alone with the others
+        scope.add(Known("", kept, 1.0, 0.0), signature(kept), encode and encode(kept))
+        found = [
+            known.question
+            for known in scope.nearest(signature(asking), encode and encode(asking))
+            if not is_another_question(read(asking), read(known.question))
+        ][:3]
+        counts["offered"] += kept in found
+        counts["first"] += found[:1] == [kept]
+        counts["others"] += sum(text != kept for text in found)
+    return dict(counts)
 
 
 def is_near(one: str, other: str) -> bool:
@@ -102,7 +157,8 @@ def costs(questions: list[str], rounds: int) -> Rows:
     asking, kept = questions[:rounds], questions[rounds:]
     rows: Rows = []
     for size in SIZES:
-        cache = open_cache(None)
+        cache = cache_with(encoder.load)
+        cache._similar._have_encoder()
         picture = ImagePart(f"{size:064}")
         for number, text in enumerate(islice(numbered(kept), size)):
             cache.store(asked(picture, text), ANSWER)
@@ -116,21 +172,27 @@ def costs(questions: list[str], rounds: int) -> Rows:
 
 def measured(cache: ResponseCache, picture: ImagePart, asking: list[str]) -> dict[str, float]:
     """CPU time of the asking thread: wall time says more of what else a busy machine does."""
-    near = cache._similar.near
-    times: dict[str, list[float]] = {"without": [], "with": []}
-    ways = [("without", lambda *_: Near()), ("with", near)]
+    near, encode = cache._similar.near, cache._similar._encoder
+    ways: list[tuple[str, Callable[..., Near], encoder.Encoder | None]]
+    ways = [("without", lambda *_: Near(), None), ("with", near, None)]
+    if encode is not None:
+        ways.append(("encoder", near, encode))
+    times: dict[str, list[float]] = {name: [] for name, *_ in ways}
     for text in asking:
         query = asked(picture, text)
-        ways.reverse()  # whichever comes second finds everything warm
-        for name, use in ways:
+        ways.append(ways.pop(0))  # whichever comes later finds everything warm
+        for name, use, encoding in ways:
             cache._similar.near = use  # type: ignore[method-assign]
+            cache._similar._encoder = encoding
             began = time.thread_time_ns()
             cache.lookup(query)
             times[name].append((time.thread_time_ns() - began) / 1000)
-    plain, extra = (sorted(times[name]) for name in ("without", "with"))
+    plain, extra = sorted(times["without"]), sorted(times["with"])
     middle, most = len(asking) // 2, int(0.95 * len(asking))
     added = extra[middle] - plain[middle]
-    return {"without": plain[middle], "with": extra[middle], "p95": extra[most], "added": added}
+    return {"without": plain[middle], "with": extra[middle], "p95": extra[most], "added": added} | (
+        {"added, encoder": sorted(times["encoder"])[middle] - plain[middle]} if encode else {}
+    )
 
 
 def lines(path: Path) -> Rows:
