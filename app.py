@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from qwen_ui.settings import Settings, read_settings
 
 if TYPE_CHECKING:
+    from qwen_ui.chat import ChatService
     from qwen_ui.engines.registry import EngineRegistry
 
 
@@ -47,6 +48,10 @@ def serve(settings: Settings, registry: EngineRegistry | None = None) -> None:
         sys.exit(f"--cache-store (QWEN_UI_CACHE_STORE): {error}")
     except ModelFailed as error:
         sys.exit(f"--model, --models (QWEN_UI_MODEL, QWEN_UI_MODELS): {error}")
+    if settings.dry_run:
+        tell_stale(service)
+        service.close()
+        return
     try:
         server = launch(settings, service)
     except BadLogins as error:
@@ -63,6 +68,19 @@ def serve(settings: Settings, registry: EngineRegistry | None = None) -> None:
     sys.stdout.flush()
     # all is written; a model that is still loading is in native code, where a thread cannot end
     os._exit(0)
+
+
+def tell_stale(service: ChatService) -> None:
+    """An upgrade's dry run: what is stored for these models, and what they would still find."""
+    from qwen_ui.errors import QwenUIError
+
+    for model in service.models():
+        try:
+            found = service.stale(model.name)
+        except QwenUIError as error:
+            print(error)
+        else:
+            print(f"{model.name}: {found.stale} of {found.entries} stored answers become stale")
 
 
 if __name__ == "__main__":

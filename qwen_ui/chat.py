@@ -14,6 +14,7 @@ from functools import partial
 
 from cache_store.cache import ResponseCache
 from cache_store.errors import StoreUnavailable
+from cache_store.housekeeping import Stale
 from cache_store.types import CacheQuery, Hit, Lookup, Match
 from qwen_ui.audits import Audits
 from qwen_ui.canonical import cache_query, canonical_message, check_sampling
@@ -225,6 +226,13 @@ class ChatService:
     def stats(self) -> CacheStats:
         """What the cache did and holds; reads a file, so not for the event loop."""
         return self._cache.stats()
+
+    def stale(self, model: str) -> Stale:
+        """How many stored answers of a model these versions and settings would not find any more.
+
+        Reads them all and changes nothing. Raises errors.UnknownModel, errors.ModelFailed.
+        """
+        return self._cache.stale(model, self._registry.spec(model).fingerprint())
 
     def clear_cache(self) -> None:
         """Forget every stored answer, what the loaded models remember of pictures and prompts, and

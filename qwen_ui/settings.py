@@ -182,6 +182,11 @@ class Settings(BaseSettings):
         "none: everybody may",
     )
     root_path: str = Field("", description="path prefix when a reverse proxy serves the app")
+    dry_run: bool = Field(
+        False,
+        description="say of how many stored answers an upgrade to these settings would make no use "
+        "any more, and end",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="what goes to the terminal"
     )

@@ -11,12 +11,15 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from cache_store.cache import open_cache
 from qwen_ui.settings import Settings
+from tests.cache_store.samples import QUERY, answer
 
 ROOT = Path(__file__).parents[1]
 
@@ -112,3 +115,16 @@ def test_a_cache_directory_that_cannot_be_used_is_one_clear_line(tmp_path: Path)
     assert refused.returncode == 1
     assert "Choose another with --cache-dir" in refused.stderr
     assert "Traceback" not in refused.stderr
+
+
+def test_a_dry_run_tells_what_an_upgrade_would_leave_unused_and_ends(tmp_path: Path) -> None:
+    with closing(open_cache(tmp_path)) as cache:
+        cache.store(replace(QUERY, model="demo"), answer())
+    told = run("--dry-run", "--cache-dir", str(tmp_path))
+    assert told.returncode == 0
+    assert told.stdout.splitlines() == [
+        "demo: 1 of 1 stored answers become stale",
+        "demo-thinking: 0 of 0 stored answers become stale",
+    ]
+    with closing(open_cache(tmp_path)) as cache:
+        assert cache.stats().entries == 1

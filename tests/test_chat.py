@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from cache_store.housekeeping import Stale
 from cache_store.keys import make_key
 from cache_store.types import FinishReason
 from qwen_ui.engines.base import GenerationRequest
@@ -909,3 +910,14 @@ async def test_a_lookup_gives_a_replay_or_what_to_run(chat: Chat) -> None:
     assert isinstance(chat.service.lookup(chat.request("hi")), Pending)
     await chat.ask("hi")
     assert isinstance(chat.service.lookup(chat.request("hi")), Replay)
+
+
+async def test_an_upgrades_dry_run_counts_what_it_would_not_find(make: Make) -> None:
+    chat = make()
+    await chat.ask("hi")
+    assert chat.service.stale("scripted") == Stale(stale=0, entries=1)
+    source = ScriptedSource()
+    source.spec = replace(source.spec, revision="newer")
+    newer = Chat(chat.settings.directory, source)
+    assert newer.service.stale("scripted") == Stale(stale=1, entries=1)
+    await newer.close()
