@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from qwen_ui.engines.decoder import Decoder, ForwardDecoder
-from qwen_ui.engines.quantization import NONE
+from qwen_ui.engines.quantization import FULL
 from qwen_ui.engines.static_decoder import StaticDecoder
 from qwen_ui.errors import ModelFailed
 
@@ -64,7 +64,7 @@ def _no_graph(config: dict[str, Any], device: str, quantization: str) -> str:
         return "the model may lie on several GPUs; name one, such as --device cuda:0"
     if config["model_type"] != "qwen3_vl":
         return "a mixture of experts chooses its weights at each step"
-    if quantization != NONE or "quantization_config" in config:
+    if quantization not in FULL:
         return "the weights are quantized"
     if text.get("hidden_act", "silu") != "silu" or text.get("attention_bias"):
         return "its layers are not those of a published Qwen3-VL"

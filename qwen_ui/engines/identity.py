@@ -75,8 +75,7 @@ def resolve_spec(
     dtype = _dtype(config, placement.dtype)
     low, high = _pixel_limits(name, folder, placement)
     thinking = _opens_a_thought(folder)
-    weights = weight_bytes(name, folder, config, dtype, device)
-    quantization = resolve_quantization(name, placement.quantization)
+    quantization = resolve_quantization(name, placement.quantization, config, device)
     return EngineSpec(
         engine="transformers",
         model=name,
@@ -103,7 +102,7 @@ def resolve_spec(
         sampling=_sampling(folder) if thinking else Sampling(),
         quantization=quantization,
         video=resolve_video_input(name, folder, placement.video),
-        weight_bytes=weights if quantization == NONE else weights // 2,
+        weight_bytes=weight_bytes(name, folder, config, dtype, quantization),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
 from collections.abc import Callable, Iterator
@@ -55,6 +56,7 @@ def load_engine(
 
 
 def _load_model(spec: EngineSpec, folder: Path) -> Any:
+    config = json.loads((folder / "config.json").read_text())
     try:
         return AutoModelForImageTextToText.from_pretrained(
             folder,
@@ -63,7 +65,7 @@ def _load_model(spec: EngineSpec, folder: Path) -> Any:
             device_map="auto" if spec.device == "cuda" else {"": spec.device},
             use_safetensors=True,
             local_files_only=True,
-            **quantization_options(spec.quantization),
+            **quantization_options(spec.quantization, config),
         )
     except torch.OutOfMemoryError as error:
         raise ModelFailed(

@@ -10,6 +10,7 @@ from typing import Any
 
 from qwen_ui.engines.base import EngineSpec
 from qwen_ui.engines.family import published
+from qwen_ui.engines.quantization import NONE, UNPACKED
 from qwen_ui.errors import ModelFailed
 
 _BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
@@ -61,12 +62,16 @@ def in_the_way(
     return next((name for name in ours if loaded[name].device == spec.device), None)
 
 
-def weight_bytes(name: str, folder: Path, config: dict[str, Any], dtype: str, device: str) -> int:
+def weight_bytes(
+    name: str, folder: Path, config: dict[str, Any], dtype: str, quantization: str
+) -> int:
     """What the weights of a model will take, from its small files or its published size; 0: that
-    cannot be told before they are here."""
+    cannot be told before they are here. `quantization`: resolved."""
     stored = _stored_bytes(name, folder)
     if "quantization_config" in config:
-        return stored if device.startswith("cuda") else 2 * stored  # unpacked elsewhere
+        return 2 * stored if quantization == UNPACKED else stored
+    if quantization != NONE:
+        stored //= 2
     saved = config.get("dtype") or config.get("torch_dtype") or config["text_config"].get("dtype")
     return stored * _BYTES.get(dtype, 2) // _BYTES.get(str(saved), _BYTES.get(dtype, 2))
 

@@ -1,38 +1,82 @@
-"""Weights in fewer bits than they were published in, by an optional package."""
+"""Weights in fewer bits: by an optional package, or because they were published so."""
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from qwen_ui.errors import ModelFailed
 
+log = logging.getLogger(__name__)
+
 NONE = "none"
+UNPACKED = "fp8, unpacked"  # published in FP8, and loaded in the type that it computes in
+FULL = (NONE, UNPACKED)  # ordinary matrices once they are loaded
 # the picture's tower is small and reads noise badly; the head may be the embedding's own tensor
 _KEPT = ["lm_head", "model.visual"]
+_COMPUTES_IN_FP8 = (8, 9)  # the first GPUs that do, by transformers' FineGrainedFP8HfQuantizer
 
 
-def resolve_quantization(model: str, asked: str) -> str:
+def resolve_quantization(model: str, asked: str, config: Mapping[str, Any], device: str) -> str:
     """As the identity has it: with the package's version, since its kernels decide bits.
 
-    Raises errors.ModelFailed where the package is missing.
+    Raises errors.ModelFailed where the package is missing, or the weights are quantized already.
     """
+    published = config.get("quantization_config")
+    if published is not None:
+        method = str(published.get("quant_method", "unknown"))
+        if asked != NONE:
+            raise ModelFailed(
+                model, f"its weights are quantized already ({method}); leave out --quantization"
+            )
+        return _fp8(model, device) if method == "fp8" else method
     if asked == NONE:
         return NONE
-    try:
-        return f"{asked} {version('torchao')}"
-    except PackageNotFoundError:
-        raise ModelFailed(
-            model, f"--quantization {asked} needs torchao: pip install torchao"
-        ) from None
+    found = _installed("torchao")
+    if found is None:
+        raise ModelFailed(model, f"--quantization {asked} needs torchao: pip install torchao")
+    return f"{asked} {found}"
 
 
-def quantization_options(quantization: str) -> dict[str, Any]:
-    """What `from_pretrained` is told for a resolved quantization."""
-    if quantization == NONE:
+def quantization_options(quantization: str, config: Mapping[str, Any]) -> dict[str, Any]:
+    """What `from_pretrained` is told for a resolved quantization of a model with this config."""
+    if quantization == UNPACKED:
+        from transformers import FineGrainedFP8Config
+
+        unpacked = FineGrainedFP8Config(
+            modules_to_not_convert=config["quantization_config"].get("modules_to_not_convert"),
+            dequantize=True,
+        )
+        return {"quantization_config": unpacked}
+    if not quantization.startswith("torchao"):
         return {}
     from torchao.quantization import Int8WeightOnlyConfig
     from transformers import TorchAoConfig
 
-    config = TorchAoConfig(Int8WeightOnlyConfig(), modules_to_not_convert=_KEPT)
-    return {"quantization_config": config}
+    chosen = TorchAoConfig(Int8WeightOnlyConfig(), modules_to_not_convert=_KEPT)
+    return {"quantization_config": chosen}
+
+
+def _fp8(model: str, device: str) -> str:
+    """A GPU that computes in FP8 does so by kernels that the package `kernels` fetches."""
+    if not device.startswith("cuda"):
+        return UNPACKED
+    import torch  # what only asks for a model's memory does without its seconds
+
+    if torch.cuda.get_device_capability(device) < _COMPUTES_IN_FP8:
+        reason = "this GPU does not compute in FP8"
+    elif (found := _installed("kernels")) is None:
+        reason = "what computes in FP8 comes with the package kernels: pip install kernels"
+    else:
+        return f"fp8, kernels {found}"
+    log.info("%s is unpacked, which takes twice the memory: %s", model, reason)
+    return UNPACKED
+
+
+def _installed(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

@@ -1,6 +1,7 @@
 """The engine on a GPU at the sizes of real models, with random weights in bfloat16.
 
     python -m tests.benchmarks.bench_gpu [--quick] [--json] [--sizes 4B 8B] [--pairs 1000]
+        [--part times|bits]
 
 Nothing is downloaded: the architectures are those of Qwen3-VL-4B and -8B. Seconds by the clock.
 
@@ -18,6 +19,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -62,10 +64,10 @@ def main() -> int:
     bandwidth = _bandwidth()
     print(f"card: {card}; a copy moves {bandwidth / 1e12:.2f} TB/s")
     rows, goals = {}, []
-    for size in options.sizes:
+    for size in options.sizes if options.part != "bits" else ():
         rows[size], found = _timed(size, bandwidth, options)
         goals += found
-    if options.pairs:
+    if options.pairs and options.part != "times":
         goals += _compared(options)
     return conclude(goals, options.json, card=card, bandwidth=bandwidth, rows=rows)
 
@@ -83,12 +85,13 @@ def _timed(
         print(table(decoding))
         with _engine(model, folder, ways[-1]) as engine:
             asking = Ways(engine, time.perf_counter)
-            asking.row(256, turns=1, rounds=1)  # warms up
+            rounds = 1 if options.quick else 3  # a first one also reserves memory
             if options.quick or size != options.sizes[0]:
-                rows = [asking.row(1024, turns=1, rounds=1)]
+                asking.row(256, turns=1, rounds=1)  # warms up
+                rows = [asking.row(1024, 1, rounds)]
             else:
-                rows = [asking.row(edge, 1, 2 if edge == 1024 else 1) for edge in (256, 1024, 2048)]
-                rows.append(asking.row(1024, turns=2, rounds=1))
+                rows = [asking.row(edge, 1, rounds) for edge in (256, 1024, 2048)]
+                rows.append(asking.row(1024, 2, rounds))
             print(table([{k: v for k, v in row.items() if k in HEADS} for row in rows]))
             print(f"memory at most: {torch.cuda.max_memory_allocated() / 1e9:.2f} GB", flush=True)
     row = next(row for row in rows if row["picture"] == 1024 and row["turns"] == 1)
@@ -104,9 +107,10 @@ def _timed(
 def _compared(options: argparse.Namespace) -> list[Goal]:
     """Two processes for each size, each with its own pairs and with some that both have."""
     each = options.pairs // (2 * len(options.sizes))
+    threads = max(1, (os.cpu_count() or 1) // (2 * len(options.sizes)))
     began = time.perf_counter()
     children = {
-        size: [_start_child(size, options.decoding, seed, each) for seed in (1, 2)]
+        size: [_start_child(size, options.decoding, seed, each, threads) for seed in (1, 2)]
         for size in options.sizes
     }
     goals = []
@@ -120,11 +124,14 @@ def _compared(options: argparse.Namespace) -> list[Goal]:
     return goals
 
 
-def _start_child(size: str, decoding: str, seed: int, pairs: int) -> subprocess.Popen[str]:
+def _start_child(
+    size: str, decoding: str, seed: int, pairs: int, threads: int
+) -> subprocess.Popen[str]:
     given = {"sizes": size, "decoding": decoding, "child": seed, "pairs": pairs}
     flags = [part for name, value in given.items() for part in (f"--{name}", str(value))]
     command = [sys.executable, "-m", "tests.benchmarks.bench_gpu", *flags]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    env = os.environ | {"OMP_NUM_THREADS": str(threads)}
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env)
 
 
 def _child(size: str, decoding: str, seed: int, pairs: int) -> dict[str, object]:
@@ -306,6 +313,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--json", action="store_true", help="end with one JSON object on a line")
     parser.add_argument("--sizes", nargs="+", default=["4B", "8B"], help="4B, 8B or small")
     parser.add_argument("--pairs", type=int, default=1000, help="whose bits are compared")
+    parser.add_argument("--part", choices=("all", "times", "bits"), default="all")
     parser.add_argument("--decoding", default="auto", help="eager, graph or triton; auto: the last")
     parser.add_argument("--child", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()

@@ -37,6 +37,7 @@ def resolved(
 def test_a_dense_model_on_a_gpu_gets_our_kernels() -> None:
     assert resolved().startswith("triton ")
     assert resolved(device="cuda:1").startswith("triton ")
+    assert resolved(quantization="fp8, unpacked").startswith("triton ")
 
 
 @pytest.mark.parametrize(
@@ -46,7 +47,8 @@ def test_a_dense_model_on_a_gpu_gets_our_kernels() -> None:
         {"device": "mps"},
         {"model_type": "qwen3_vl_moe"},
         {"quantization": "torchao-int8 0.14"},
-        {"quantization_config": {"quant_method": "fp8"}},
+        {"quantization": "fp8, kernels 1"},
+        {"quantization": "awq"},
         {"text": {"hidden_act": "gelu"}},
         {"text": {"attention_bias": True}},
     ],

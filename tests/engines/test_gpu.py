@@ -12,14 +12,16 @@ import torch
 
 from qwen_ui.engines import split_attention, static_decoder
 from qwen_ui.engines.decoder import ForwardDecoder
+from qwen_ui.engines.quantization import UNPACKED, resolve_quantization
 from qwen_ui.engines.split_attention import HIDDEN, PARTS, attended_parts, joined
 from qwen_ui.engines.static_decoder import StaticDecoder
 from qwen_ui.engines.transformers import Budgets, TransformersEngine
 from qwen_ui.errors import OutOfMemory
+from tests.engines.test_quantization import FP8
 from tests.engines.test_reuse import CONVERSATIONS, answered, cold, open_engine, user
 from tests.engines.test_static_decoder import by
 from tests.engines.test_video_reuse import CONVERSATIONS as VIDEOS
-from tests.engines.tiny import ask, picture, save_tiny
+from tests.engines.tiny import as_published_in_fp8, ask, picture, save_tiny
 
 pytestmark = [
     pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here"),
@@ -152,6 +154,21 @@ def test_a_full_card_is_told_and_the_engine_goes_on(folder: Path) -> None:
     del hog
     assert ask(engine, *messages).text == before
     engine.close()
+
+
+def test_a_model_published_in_fp8_is_unpacked_and_decodes_as_any_other(tmp_path: Path) -> None:
+    if resolve_quantization("m", "none", FP8, GPU) != UNPACKED:
+        pytest.skip("the package kernels is here")
+    packed = as_published_in_fp8(save_tiny(tmp_path, dtype="bfloat16"))
+    engines = [open_engine(packed, "bfloat16", device=device) for device in ("cpu", GPU)]
+    assert engines[1].spec.decoding.startswith("triton")
+    of_cpu, of_gpu = (engine._machine.model.state_dict() for engine in engines)
+    for name, weight in of_gpu.items():
+        assert torch.equal(weight.cpu(), of_cpu[name]), name
+    messages = CONVERSATIONS["one picture"]
+    assert cold(engines[1], messages) == answered(engines[1], messages)
+    for engine in engines:
+        engine.close()
 
 
 def test_closing_gives_the_memory_back(folder: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from qwen_ui.engines.base import EngineSpec
 from qwen_ui.engines.memory import Memory, _host, check_fits, in_the_way, look, weight_bytes
+from qwen_ui.engines.quantization import NONE, UNPACKED
 from qwen_ui.engines.scripted import scripted_spec
 from qwen_ui.errors import ModelFailed
 
@@ -106,29 +107,30 @@ CONFIG: dict[str, Any] = {"dtype": "bfloat16", "text_config": {}}
 
 
 @pytest.mark.parametrize(
-    ("config", "dtype", "device", "expected"),
+    ("config", "dtype", "quantization", "expected"),
     [
-        (CONFIG, "bfloat16", "cpu", 100),
-        (CONFIG, "float32", "cpu", 200),
-        ({"text_config": {"dtype": "float32"}}, "bfloat16", "cpu", 50),
-        ({"text_config": {}}, "float32", "cpu", 100),
-        ({**CONFIG, "quantization_config": {}}, "bfloat16", "cuda:0", 100),
-        ({**CONFIG, "quantization_config": {}}, "bfloat16", "cpu", 200),
+        (CONFIG, "bfloat16", NONE, 100),
+        (CONFIG, "float32", NONE, 200),
+        ({"text_config": {"dtype": "float32"}}, "bfloat16", NONE, 50),
+        ({"text_config": {}}, "float32", NONE, 100),
+        (CONFIG, "bfloat16", "torchao-int8 1", 50),
+        ({**CONFIG, "quantization_config": {}}, "bfloat16", "fp8, kernels 1", 100),
+        ({**CONFIG, "quantization_config": {}}, "bfloat16", UNPACKED, 200),
     ],
 )
 def test_what_weights_take_in_the_type_that_they_are_loaded_in(
-    tmp_path: Path, config: dict[str, Any], dtype: str, device: str, expected: int
+    tmp_path: Path, config: dict[str, Any], dtype: str, quantization: str, expected: int
 ) -> None:
     (tmp_path / "model.safetensors").write_bytes(b"x" * 100)
-    assert weight_bytes("m", tmp_path, config, dtype, device) == expected
+    assert weight_bytes("m", tmp_path, config, dtype, quantization) == expected
 
 
 def test_the_size_is_known_before_the_weights_are_here(tmp_path: Path) -> None:
     name = "Qwen/Qwen3-VL-2B-Instruct"
-    assert weight_bytes(name, tmp_path, CONFIG, "bfloat16", "cuda") == 4_255_064_064
-    assert weight_bytes("org/other", tmp_path, CONFIG, "bfloat16", "cuda") == 0
+    assert weight_bytes(name, tmp_path, CONFIG, "bfloat16", NONE) == 4_255_064_064
+    assert weight_bytes("org/other", tmp_path, CONFIG, "bfloat16", NONE) == 0
     index = tmp_path / "model.safetensors.index.json"
     index.write_text(json.dumps({"metadata": {"total_size": 77}}))
-    assert weight_bytes(name, tmp_path, CONFIG, "bfloat16", "cuda") == 77
+    assert weight_bytes(name, tmp_path, CONFIG, "bfloat16", NONE) == 77
     index.write_text("{half")
-    assert weight_bytes(name, tmp_path, CONFIG, "bfloat16", "cuda") == 4_255_064_064
+    assert weight_bytes(name, tmp_path, CONFIG, "bfloat16", NONE) == 4_255_064_064

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
+from qwen_ui.engines import quantization
 from qwen_ui.engines.identity import Placement, resolve_spec
 from qwen_ui.engines.loader import load_engine
-from qwen_ui.engines.quantization import quantization_options, resolve_quantization
+from qwen_ui.engines.quantization import (
+    UNPACKED,
+    quantization_options,
+    resolve_quantization,
+)
 from qwen_ui.errors import ModelFailed
 from qwen_ui.types import Message
-from tests.engines.tiny import ask, picture, save_tiny
+from tests.engines.tiny import as_published_in_fp8, ask, picture, save_tiny
+
+FP8 = {"quantization_config": {"quant_method": "fp8"}}
 
 
 def test_without_quantization_nothing_is_needed_or_told() -> None:
-    assert resolve_quantization("m", "none") == "none"
-    assert quantization_options("none") == {}
+    assert resolve_quantization("m", "none", {}, "cpu") == "none"
+    assert quantization_options("none", {}) == {}
 
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -30,15 +36,44 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr("qwen_ui.engines.quantization.version", missing)
     with pytest.raises(ModelFailed, match="pip install torchao"):
-        resolve_quantization("m", "torchao-int8")
+        resolve_quantization("m", "torchao-int8", {}, "cpu")
+
+
+def test_what_is_quantized_already_is_not_quantized_again() -> None:
+    with pytest.raises(ModelFailed, match=r"already \(fp8\); leave out --quantization"):
+        resolve_quantization("m", "torchao-int8", FP8, "cpu")
+    awq = {"quantization_config": {"quant_method": "awq"}}
+    assert resolve_quantization("m", "none", awq, "cuda") == "awq"
+    assert quantization_options("awq", awq) == {}
+
+
+@pytest.mark.parametrize(
+    ("device", "capability", "kernels", "expected"),
+    [
+        ("cpu", (0, 0), "0.14", UNPACKED),
+        ("cuda", (8, 6), "0.14", UNPACKED),
+        ("cuda:0", (9, 0), None, UNPACKED),
+        ("cuda:0", (8, 9), "0.14", "fp8, kernels 0.14"),
+    ],
+)
+def test_fp8_is_unpacked_unless_the_gpu_computes_in_it_and_its_kernels_are_here(
+    device: str,
+    capability: tuple[int, int],
+    kernels: str | None,
+    expected: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    monkeypatch.setattr(quantization, "_installed", {"kernels": kernels}.get)
+    assert resolve_quantization("m", "none", FP8, device) == expected
 
 
 def test_it_is_part_of_the_identity(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = save_tiny(tmp_path)
     monkeypatch.setattr("qwen_ui.engines.quantization.version", lambda name: "1.0")
 
-    def fingerprint(quantization: str) -> str:
-        placement = Placement(device="cpu", quantization=quantization)
+    def fingerprint(asked: str) -> str:
+        placement = Placement(device="cpu", quantization=asked)
         return resolve_spec("m", folder, "1", placement, source="tests").fingerprint()
 
     assert fingerprint("torchao-int8") != fingerprint("none")
@@ -60,34 +95,11 @@ def test_a_quantized_model_answers_the_same_each_time(tmp_path: Path) -> None:
     assert answers[0].text == answers[1].text
 
 
-def _as_published_in_fp8(folder: Path) -> Path:
-    """Its text's matrices as Qwen's FP8 models have them: e4m3 in blocks, with a scale a block."""
-    weights = load_file(folder / "model.safetensors")
-    block = 16
-    for name in [n for n in weights if "language_model.layers" in n and n.endswith("proj.weight")]:
-        rows, columns = (side // block for side in weights[name].shape)
-        blocks = weights[name].float().reshape(rows, block, columns, block)
-        scales = blocks.abs().amax((1, 3)) / torch.finfo(torch.float8_e4m3fn).max
-        fp8 = (blocks / scales[:, None, :, None]).to(torch.float8_e4m3fn)
-        weights[name] = fp8.reshape(rows * block, columns * block)
-        weights[f"{name}_scale_inv"] = scales
-    save_file(weights, folder / "model.safetensors", {"format": "pt"})
-    config = json.loads((folder / "config.json").read_text())
-    config["quantization_config"] = {
-        "quant_method": "fp8",
-        "fmt": "e4m3",
-        "activation_scheme": "dynamic",
-        "weight_block_size": [block, block],
-        "modules_to_not_convert": ["lm_head", "model.visual"],
-    }
-    (folder / "config.json").write_text(json.dumps(config))
-    return folder
-
-
 def test_a_model_published_in_fp8_is_unpacked_where_no_gpu_computes_in_it(tmp_path: Path) -> None:
     plain = save_tiny(tmp_path / "plain", dtype="bfloat16")
-    packed = _as_published_in_fp8(save_tiny(tmp_path / "fp8", dtype="bfloat16"))
+    packed = as_published_in_fp8(save_tiny(tmp_path / "fp8", dtype="bfloat16"))
     spec = resolve_spec("m", packed, "1", Placement(device="cpu"), source="tests")
+    assert spec.quantization == UNPACKED
     engine = load_engine(spec, packed, lambda fraction: None)
     layers = engine._machine.model.model.language_model.layers
     wanted = load_file(plain / "model.safetensors")[

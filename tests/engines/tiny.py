@@ -11,6 +11,7 @@ from types import MappingProxyType
 
 import torch
 from PIL import Image as PILImage
+from safetensors.torch import load_file, save_file
 from transformers import Qwen2Tokenizer, Qwen3VLConfig, Qwen3VLForConditionalGeneration
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
@@ -245,6 +246,30 @@ _PUBLISHED: dict[str, tuple[tuple[int, int, int, list[int]], tuple[int, int, int
     "4B": ((24, 1024, 4096, [5, 11, 17]), (2560, 9728, 32, True)),
     "8B": ((27, 1152, 4304, [8, 16, 24]), (4096, 12288, 32, False)),
 }
+
+
+def as_published_in_fp8(folder: Path) -> Path:
+    """Its text's matrices as Qwen's FP8 models have them: e4m3 in blocks, with a scale a block."""
+    weights = load_file(folder / "model.safetensors")
+    block = 16
+    for name in [n for n in weights if "language_model.layers" in n and n.endswith("proj.weight")]:
+        rows, columns = (side // block for side in weights[name].shape)
+        blocks = weights[name].float().reshape(rows, block, columns, block)
+        scales = blocks.abs().amax((1, 3)) / torch.finfo(torch.float8_e4m3fn).max
+        fp8 = (blocks / scales[:, None, :, None]).to(torch.float8_e4m3fn)
+        weights[name] = fp8.reshape(rows * block, columns * block)
+        weights[f"{name}_scale_inv"] = scales
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    config = json.loads((folder / "config.json").read_text())
+    config["quantization_config"] = {
+        "quant_method": "fp8",
+        "fmt": "e4m3",
+        "activation_scheme": "dynamic",
+        "weight_block_size": [block, block],
+        "modules_to_not_convert": ["lm_head", "model.visual"],
+    }
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
 
 
 def published_config(size: str, tokenizer: Qwen2Tokenizer) -> Qwen3VLConfig:
