@@ -1,8 +1,8 @@
-"""One token through one decoder layer of Qwen3-VL, for a static KV buffer.
+"""Tokens through one decoder layer of Qwen3-VL, in a third of the operations of transformers' own.
 
-The same mathematics as transformers' Qwen3VLTextDecoderLayer (test_static_decoder.py compares the
-two), in two halves around the attention. Each leaves its last addition to the next one, where it
-goes with a norm (decode_kernels.py does the same in few kernels).
+The same mathematics as its Qwen3VLTextDecoderLayer (test_static_decoder.py and test_short_chunks.py
+compare the two), in two halves around the attention. Each leaves its last addition to the next one,
+where it goes with a norm (decode_kernels.py does the same in few kernels).
 """
 
 from __future__ import annotations
@@ -12,8 +12,6 @@ from typing import Any, NamedTuple
 
 import torch
 from torch.nn import functional as F
-
-from qwen_ui.engines.split_attention import joined
 
 
 class Shape(NamedTuple):
@@ -38,8 +36,38 @@ class LayerWeights(NamedTuple):
     down: torch.Tensor
 
 
-def take_weights(layer: Any) -> LayerWeights:
-    """The weights of a Qwen3VLTextDecoderLayer, which from now on has views of the joined ones."""
+class TextWeights(NamedTuple):
+    """Of all text layers and what is around them; they lie on one device."""
+
+    shape: Shape
+    layers: tuple[LayerWeights, ...]
+    embedding: torch.Tensor  # [vocabulary, hidden]
+    last_norm: torch.Tensor
+    head: torch.Tensor  # [vocabulary, hidden]
+    rotary: Any  # transformers' own module
+
+
+def take_weights(model: Any) -> TextWeights:
+    """The weights of a dense Qwen3-VL, which from now on has views of the joined ones."""
+    text = model.model.language_model
+    config = text.config
+    shape = Shape(
+        config.num_attention_heads,
+        config.num_key_value_heads,
+        text.layers[0].self_attn.head_dim,
+        config.rms_norm_eps,
+    )
+    return TextWeights(
+        shape,
+        tuple(_of_layer(layer) for layer in text.layers),
+        text.embed_tokens.weight.data,
+        text.norm.weight.data,
+        model.lm_head.weight.data,
+        text.rotary_emb,
+    )
+
+
+def _of_layer(layer: Any) -> LayerWeights:
     attention, mlp = layer.self_attn, layer.mlp
     return LayerWeights(
         layer.input_layernorm.weight.data,
@@ -59,29 +87,24 @@ def before_attention(
     weights: LayerWeights,
     turn: tuple[torch.Tensor, torch.Tensor],
     shape: Shape,
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """`x` and `delta` [1, hidden] are to be added; `turn`: cosine and sine [width] of the place.
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """`x` and `delta` [tokens, hidden] are to be added; `turn`: cosine and sine [tokens, 1, width].
 
-    Returns the sum, the query [kv heads, group, width], key and value [2, kv heads, width].
+    Returns the sum, the query [tokens, heads, width], key and value [tokens, kv heads, width].
     """
     x = x + delta
     found = F.linear(norm(x, weights.input_norm, shape), weights.qkv)
-    parts = found.view(-1, shape.width)
-    query, key, value = parts.split([shape.heads, shape.kv_heads, shape.kv_heads])
-    query = _turned(norm(query, weights.q_norm, shape), turn)
-    key = _turned(norm(key, weights.k_norm, shape), turn)
-    return x, query.view(shape.kv_heads, -1, shape.width), torch.stack((key, value))
+    parts = found.view(len(x), -1, shape.width)
+    query, key, value = parts.split([shape.heads, shape.kv_heads, shape.kv_heads], dim=1)
+    both = norm(query, weights.q_norm, shape), norm(key, weights.k_norm, shape)
+    query, key = _turned(torch.cat(both, 1), turn).split([shape.heads, shape.kv_heads], 1)
+    return x, query, key, value
 
 
 def after_attention(
-    x: torch.Tensor,
-    found: torch.Tensor,
-    sums: torch.Tensor,
-    weights: LayerWeights,
-    shape: Shape,
+    x: torch.Tensor, attended: torch.Tensor, weights: LayerWeights, shape: Shape
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """`found` and `sums` as `attended_parts` gives them. Returns what is to be added, in two."""
-    attended = joined(found, sums).to(x.dtype).view(1, -1)
+    """`attended` [tokens, heads * width]. Returns what is to be added, in two."""
     x = x + F.linear(attended, weights.output)
     gate_up = F.linear(norm(x, weights.attended_norm, shape), weights.gate_up)
     gate, up = gate_up.chunk(2, dim=-1)
@@ -96,7 +119,7 @@ def _turned(x: torch.Tensor, turn: tuple[torch.Tensor, torch.Tensor]) -> torch.T
     """Rotary embedding; the two halves of a head turn together."""
     cosine, sine = turn
     left, right = x.chunk(2, dim=-1)
-    return x * cosine + torch.cat((-right, left), dim=-1) * sine
+    return torch.addcmul(x * cosine, torch.cat((-right, left), dim=-1), sine)
 
 
 def _join(linears: Sequence[Any]) -> torch.Tensor:

@@ -1,7 +1,8 @@
 """How tokens are decoded: decided before loading, from files and the machine.
 
 `eager`: the model's own forward, a kernel at a time. `graph`: a step is one CUDA graph.
-`triton`: a graph of kernels of our own.
+`triton`: a graph of kernels of our own. With the last two, short chunks of a prompt are computed by
+operations of our own as well.
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ from typing import Any
 
 import torch
 
+from qwen_ui.engines.decode_step import take_weights
 from qwen_ui.engines.decoder import Decoder, ForwardDecoder
 from qwen_ui.engines.quantization import FULL
+from qwen_ui.engines.short_chunks import ShortChunks
 from qwen_ui.engines.static_decoder import StaticDecoder
 from qwen_ui.errors import ModelFailed
 
@@ -25,8 +28,9 @@ EAGER = "eager"
 GRAPH = "graph"
 TRITON = "triton"
 
-# Raised with every change of a step: decode_step, decode_kernels, static_decoder, split_attention.
-_STEP = 1
+# Raised with every change of what our own operations compute: decode_step, decode_kernels,
+# static_decoder, split_attention, short_chunks.
+_STEP = 2
 
 
 def resolve_decoding(
@@ -48,11 +52,12 @@ def resolve_decoding(
     return found if found == EAGER else f"{found} {_STEP}"
 
 
-def make_decoder(decoding: str, model: Any) -> Decoder:
-    """For a resolved `decoding`."""
+def make_decoder(decoding: str, model: Any) -> tuple[Decoder, ShortChunks | None]:
+    """For a resolved `decoding`; without the second, a prompt is computed by the model alone."""
     if decoding == EAGER:
-        return ForwardDecoder(model)
-    return StaticDecoder(model, kernels=decoding.startswith(TRITON))
+        return ForwardDecoder(model), None
+    weights = take_weights(model)
+    return StaticDecoder(weights, kernels=decoding.startswith(TRITON)), ShortChunks(weights)
 
 
 def _no_graph(config: dict[str, Any], device: str, quantization: str) -> str:

@@ -22,6 +22,7 @@ from qwen_ui.engines.kv import Segment, copy_out, open_cache
 from qwen_ui.engines.prefix_cache import PrefixCache
 from qwen_ui.engines.processor import PictureProcessor
 from qwen_ui.engines.prompt import PairKey, Prompt, Span
+from qwen_ui.engines.short_chunks import MOST_TOKENS, ShortChunks
 from qwen_ui.engines.video_input import VideoInput
 
 
@@ -55,6 +56,7 @@ class Machine:
     processor: PictureProcessor
     rule: ChunkRule
     video: VideoInput | None  # None: videos are pictures
+    short_chunks: ShortChunks | None  # None: the model's own forward computes all
 
 
 class Prefill:
@@ -115,7 +117,7 @@ class Prefill:
 
     def _advance(self, cut: Cut) -> None:
         began = time.perf_counter()
-        self._forward(self._machine.model.model, cut.end)
+        self._forward(cut.end)
         self._spent_s += time.perf_counter() - began
         if not cut.inside:
             self._keep(cut.end)
@@ -123,26 +125,33 @@ class Prefill:
     def _last_chunk(self) -> torch.Tensor:
         began = time.perf_counter()
         end = self._prompt.length
-        found = self._forward(self._machine.model, end, logits_to_keep=1)
-        logits: torch.Tensor = found.logits[0, -1]
+        hidden = self._forward(end)
+        logits: torch.Tensor = self._machine.model.lm_head(hidden[:, -1:])[0, -1]
         self._spent_s += time.perf_counter() - began
         if end in self._places:
             self._keep(end)
         return logits
 
-    def _forward(self, part: Any, end: int, **options: Any) -> Any:
-        """Compute the tokens up to `end`."""
-        start, device = self._start, self._machine.model.device
-        found = part(
-            input_ids=torch.tensor([self._prompt.ids[start:end]], device=device),
-            position_ids=self._prompt.position_ids[..., start:end].to(device),
-            past_key_values=self._cache,
-            use_cache=True,
-            **self._picture(start, end),
-            **options,
-        )
+    def _forward(self, end: int) -> torch.Tensor:
+        """Compute the tokens up to `end`: what the last layer leaves of them [1, tokens, hidden],
+        normed."""
+        machine, start, device = self._machine, self._start, self._machine.model.device
+        ids = torch.tensor([self._prompt.ids[start:end]], device=device)
+        positions = self._prompt.position_ids[..., start:end].to(device)
+        picture = self._picture(start, end)
+        hidden: torch.Tensor
+        if machine.short_chunks is not None and not picture and end - start <= MOST_TOKENS:
+            hidden = machine.short_chunks.forward(ids, positions[1:], self._cache, self._stop)
+        else:
+            hidden = machine.model.model(
+                input_ids=ids,
+                position_ids=positions,
+                past_key_values=self._cache,
+                use_cache=True,
+                **picture,
+            ).last_hidden_state
         self._start = end
-        return found
+        return hidden
 
     def _picture(self, start: int, end: int) -> dict[str, Any]:
         """What the chunk shows of a picture: of one at most, as a cut stands behind each."""

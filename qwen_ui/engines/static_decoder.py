@@ -9,21 +9,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any
 
 import torch
 from torch.nn import functional as F
 from transformers import Cache
 
-from qwen_ui.engines.decode_step import (
-    Shape,
-    after_attention,
-    before_attention,
-    norm,
-    take_weights,
-)
+from qwen_ui.engines.decode_step import TextWeights, after_attention, before_attention, norm
 from qwen_ui.engines.decoder import Launch
-from qwen_ui.engines.split_attention import HIDDEN, attended_parts
+from qwen_ui.engines.split_attention import HIDDEN, attended_parts, joined
 
 SMALLEST = 1024  # tokens that a buffer holds
 
@@ -40,22 +33,11 @@ class StaticDecoder:
     plain torch. On a CPU it works without graphs, for tests.
     """
 
-    def __init__(self, model: Any, *, kernels: bool) -> None:
-        text = model.model.language_model
-        config = text.config
-        self._shape = Shape(
-            config.num_attention_heads,
-            config.num_key_value_heads,
-            text.layers[0].self_attn.head_dim,
-            config.rms_norm_eps,
-        )
-        self._weights = [take_weights(layer) for layer in text.layers]
-        self._embedding = text.embed_tokens.weight.data
-        self._last_norm = text.norm.weight.data
-        self._head = model.lm_head.weight.data
-        self._rotary = text.rotary_emb
+    def __init__(self, weights: TextWeights, *, kernels: bool) -> None:
+        self._weights = weights
+        self._shape = weights.shape
         self._kernels = kernels
-        device = self._embedding.device
+        device = weights.embedding.device
         self._token = torch.zeros(1, dtype=torch.long, device=device)
         self._place = torch.zeros(1, dtype=torch.long, device=device)  # in the buffer
         self._position = torch.zeros(3, 1, 1, dtype=torch.long, device=device)
@@ -99,8 +81,9 @@ class StaticDecoder:
         old = self._buffer
         if old is None or old.shape[2] < tokens:
             self._graphs.clear()  # they know the old buffer's address
-            self._buffer = self._embedding.new_zeros(
-                len(self._weights), 2, _looked_at(tokens), self._shape.kv_heads, self._shape.width
+            layers, (_, kv_heads, width, _) = len(self._weights.layers), self._shape
+            self._buffer = self._weights.embedding.new_zeros(
+                layers, 2, _looked_at(tokens), kv_heads, width
             )
             if old is not None:
                 self._buffer[:, :, : self._length] = old[:, :, : self._length]
@@ -110,7 +93,8 @@ class StaticDecoder:
     def _captured(self, tokens: int) -> _Graph:
         """A graph that does a step over so many keys; on a CPU, the step itself."""
         if not self._token.is_cuda:
-            logits = self._embedding.new_empty(self._head.shape[0])
+            head = self._weights.head
+            logits = head.new_empty(head.shape[0])
 
             def run() -> None:
                 logits.copy_(self._step(tokens))
@@ -136,10 +120,10 @@ class StaticDecoder:
 
     def _step(self, tokens: int) -> torch.Tensor:
         """Logits [vocabulary] behind the token; its keys and values are then in the buffer."""
-        x = F.embedding(self._token, self._embedding)
-        cosine, sine = (part.view(-1) for part in self._rotary(x[None], self._position))
+        x = F.embedding(self._token, self._weights.embedding)
+        cosine, sine = self._weights.rotary(x[None], self._position)
         if self._kernels:
-            logits = self._by_kernels(x[0], (cosine, sine))
+            logits = self._by_kernels(x[0], (cosine.view(-1), sine.view(-1)))
         else:
             logits = self._by_torch(x, (cosine, sine), tokens)
         self._place += 1
@@ -153,23 +137,28 @@ class StaticDecoder:
         delta = torch.zeros_like(x)
         places = torch.arange(tokens, device=x.device)
         mask = torch.where(places <= self._place, 0.0, HIDDEN).to(x.dtype)
-        scale = self._shape.width**-0.5
-        for weights, buffer in zip(self._weights, self._buffer, strict=True):
-            x, query, new = before_attention(x, delta, weights, turn, self._shape)
-            buffer.index_copy_(1, self._place, new[:, None])
+        kv_heads, width = self._shape.kv_heads, self._shape.width
+        for weights, buffer in zip(self._weights.layers, self._buffer, strict=True):
+            x, query, key, value = before_attention(x, delta, weights, turn, self._shape)
+            buffer.index_copy_(1, self._place, torch.stack((key, value)))
             keys, values = buffer[:, :tokens]
-            found, sums = attended_parts(query, keys, values, mask, scale)
-            x, delta = after_attention(x, found, sums, weights, self._shape)
-        return F.linear(norm(x + delta, self._last_norm, self._shape), self._head)[0]
+            query = query.view(kv_heads, -1, width)
+            attended = joined(*attended_parts(query, keys, values, mask, width**-0.5))
+            attended = attended.to(x.dtype).view(1, -1)
+            x, delta = after_attention(x, attended, weights, self._shape)
+        return F.linear(norm(x + delta, self._weights.last_norm, self._shape), self._weights.head)[
+            0
+        ]
 
     def _by_kernels(self, x: torch.Tensor, turn: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
         from qwen_ui.engines.decode_kernels import layer_step, normed_matmul  # needs triton
 
         assert self._buffer is not None
         delta = torch.zeros_like(x)
-        for weights, kv in zip(self._weights, self._buffer, strict=True):
-            x, delta = layer_step(x, delta, weights, turn, kv, self._place, self._shape)
-        return normed_matmul(x, delta, self._last_norm, self._head, self._shape.eps)[1]
+        weights = self._weights
+        for layer, kv in zip(weights.layers, self._buffer, strict=True):
+            x, delta = layer_step(x, delta, layer, turn, kv, self._place, self._shape)
+        return normed_matmul(x, delta, weights.last_norm, weights.head, self._shape.eps)[1]
 
 
 def _looked_at(tokens: int) -> int:

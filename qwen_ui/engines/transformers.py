@@ -67,13 +67,13 @@ class TransformersEngine(LocalEngine):
     ) -> None:
         self.spec = spec
         rule = chunk_rule(processor.tokenizer, spec.chunk_tokens)
-        self._machine = Machine(model, processor, rule, video)
+        self._decoder, short_chunks = make_decoder(spec.decoding, model)
+        self._machine = Machine(model, processor, rule, video, short_chunks)
         self._budgets = budgets
         self._known = _nothing_known(budgets)
         self._end_ids = _end_ids(model, processor)
         self._suppressed = _ids(processor, _NEVER_GENERATED)
         self._thought_marks = thought_marks(processor.tokenizer)
-        self._decoder = make_decoder(spec.decoding, model)
         self._worker = Worker(spec.model, self._answer, max_queue, self._make_room)
 
     def forget(self) -> None:
@@ -83,7 +83,7 @@ class TransformersEngine(LocalEngine):
         """Finish what is queued, then give the memory back."""
         self._worker.close()
         self._make_room()
-        self._machine.model = None
+        self._machine.model = self._machine.short_chunks = None
         del self._decoder
         _collect()
 

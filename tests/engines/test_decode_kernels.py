@@ -20,9 +20,10 @@ from qwen_ui.engines.decode_step import (  # noqa: E402
     after_attention,
     before_attention,
     norm,
+    take_weights,
 )
 from qwen_ui.engines.decoder import ForwardDecoder  # noqa: E402
-from qwen_ui.engines.split_attention import HIDDEN, PARTS, attended_parts  # noqa: E402
+from qwen_ui.engines.split_attention import HIDDEN, PARTS, attended_parts, joined  # noqa: E402
 from qwen_ui.engines.static_decoder import StaticDecoder  # noqa: E402
 from tests.engines.test_reuse import CONVERSATIONS, open_engine  # noqa: E402
 from tests.engines.test_static_decoder import by  # noqa: E402
@@ -69,11 +70,13 @@ def test_a_layer_is_that_of_plain_torch(place: int, dtype: torch.dtype) -> None:
 
     wanted_kv = kv.clone()
     mask = torch.where(torch.arange(TOKENS) > place, HIDDEN, 0.0)
-    total, query, new = before_attention(x[None], delta[None], layer, turn, SHAPE)
-    wanted_kv.index_copy_(1, at, new[:, None])
+    turned = turn[0].view(1, 1, -1), turn[1].view(1, 1, -1)
+    total, query, key, value = before_attention(x[None], delta[None], layer, turned, SHAPE)
+    wanted_kv.index_copy_(1, at, torch.stack((key, value)))
     keys, values = wanted_kv
-    parts = attended_parts(query, keys, values, mask, SHAPE.width**-0.5)
-    wanted = after_attention(total, *parts, layer, SHAPE)
+    query = query.view(SHAPE.kv_heads, -1, SHAPE.width)
+    attended = joined(*attended_parts(query, keys, values, mask, SHAPE.width**-0.5))
+    wanted = after_attention(total, attended.view(1, -1), layer, SHAPE)
 
     def given(tensor: torch.Tensor) -> torch.Tensor:
         return tensor.to(DEVICE, dtype)
@@ -115,7 +118,7 @@ def test_a_whole_step_is_that_of_the_models_own_forward(tmp_path: Path) -> None:
     engine = open_engine(save_tiny(tmp_path), "float32", device=device, decoding="eager")
     model, messages = engine._machine.model, CONVERSATIONS["text"]
     wanted = by(engine, ForwardDecoder(model), messages)
-    found = by(engine, StaticDecoder(model, kernels=True), messages)
+    found = by(engine, StaticDecoder(take_weights(model), kernels=True), messages)
     engine.close()
     assert found.ids == wanted.ids
     torch.testing.assert_close(found.logits, wanted.logits, rtol=1e-3, atol=1e-3)

@@ -101,4 +101,6 @@ def test_a_changed_step_is_another_identity(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_eager_is_the_models_own_forward() -> None:
-    assert isinstance(make_decoder("eager", object()), ForwardDecoder)
+    decoder, short_chunks = make_decoder("eager", object())
+    assert isinstance(decoder, ForwardDecoder)
+    assert short_chunks is None

@@ -10,6 +10,7 @@ import torch
 
 from qwen_ui.demo_model import VARIANTS
 from qwen_ui.engines import split_attention, static_decoder
+from qwen_ui.engines.decode_step import take_weights
 from qwen_ui.engines.decoder import ForwardDecoder
 from qwen_ui.engines.split_attention import HIDDEN, PARTS, attended_parts, joined
 from qwen_ui.engines.static_decoder import StaticDecoder
@@ -46,7 +47,7 @@ def test_it_gives_what_the_models_own_forward_gives(engine: TransformersEngine) 
         name: by(engine, ForwardDecoder(model), messages)
         for name, messages in CONVERSATIONS.items()
     }
-    static = StaticDecoder(model, kernels=False)
+    static = StaticDecoder(take_weights(model), kernels=False)
     for name, messages in CONVERSATIONS.items():
         found = by(engine, static, messages)
         assert found.ids == wanted[name].ids, name
@@ -58,7 +59,7 @@ def test_joining_matrices_leaves_the_models_own_forward_as_it_was(
 ) -> None:
     messages = CONVERSATIONS["one picture"]
     before = answered(engine, messages)
-    StaticDecoder(engine._machine.model, kernels=False)
+    StaticDecoder(take_weights(engine._machine.model), kernels=False)
     engine.forget()
     assert answered(engine, messages) == before
 
@@ -69,7 +70,7 @@ def test_an_answer_that_outgrows_its_buffer_goes_on(
     """And a buffer that grew in another answer changes no bit of this one."""
     monkeypatch.setattr(static_decoder, "SMALLEST", 16)
     monkeypatch.setattr(split_attention, "PARTS", 2)
-    static = StaticDecoder(engine._machine.model, kernels=False)
+    static = StaticDecoder(take_weights(engine._machine.model), kernels=False)
     looked_at: list[int] = []
     captured = static._captured
 
@@ -91,7 +92,7 @@ def test_an_answer_that_outgrows_its_buffer_goes_on(
 
 
 def test_memory_is_given_back_and_taken_again(engine: TransformersEngine) -> None:
-    static = StaticDecoder(engine._machine.model, kernels=False)
+    static = StaticDecoder(take_weights(engine._machine.model), kernels=False)
     messages = CONVERSATIONS["one picture"]
     before = by(engine, static, messages)
     static.release()
