@@ -23,7 +23,6 @@ from qwen_ui.engines.base import EngineClosed, EngineSpec, Sampling
 from qwen_ui.engines.registry import EngineRegistry
 from qwen_ui.errors import BadRequest, EngineBusy, NotCached, ShuttingDown, StoreFailed
 from qwen_ui.events import CacheStatus, ChatEvent
-from qwen_ui.images import ImageOpener
 from qwen_ui.kept_frames import frames_away
 from qwen_ui.preparations import Preparations
 from qwen_ui.question import check_question
@@ -44,8 +43,7 @@ from qwen_ui.types import (
     Video,
     Visitor,
 )
-from qwen_ui.video_file import looks_like_video
-from qwen_ui.videos import VideoOpener
+from qwen_ui.uploads import Uploads
 from qwen_ui.visibility import Visibility
 
 _DECODERS = 2  # videos at a time; each decoder has threads of its own
@@ -58,15 +56,13 @@ class ChatService:
         self,
         cache: ResponseCache,
         registry: EngineRegistry,
-        images: ImageOpener,
-        videos: VideoOpener,
+        uploads: Uploads,
         settings: Settings,
         visibility: Visibility,
     ) -> None:
         self._cache = cache
         self._registry = registry
-        self._images = images
-        self._videos = videos
+        self._uploads = uploads
         self._settings = settings
         self._audits = Audits(cache, registry, settings.audit_rate)
         self._visibility = visibility
@@ -82,7 +78,7 @@ class ChatService:
 
     def open_picture(self, data: bytes, name: str = "picture") -> Picture:
         """Accept an uploaded file. Raises errors.BadRequest: unreadable, or too big."""
-        return self._images.open(data, name)
+        return self._uploads.images.open(data, name)
 
     def open_video(
         self,
@@ -94,13 +90,11 @@ class ChatService:
     ) -> Video:
         """Accept an uploaded video, or the part of it between two times. Put its `parts` into a
         message. Raises errors.BadRequest: unreadable, too big, too long, or no such part."""
-        return self._videos.open(data, name, start_s, end_s)
+        return self._uploads.videos.open(data, name, start_s, end_s)
 
     def open_upload(self, data: bytes, name: str) -> Attachment:
         """Accept whichever it is, by its bytes. Raises errors.BadRequest."""
-        if looks_like_video(data):
-            return self.open_video(data, name)
-        return self.open_picture(data, name)
+        return self._uploads.open(data, name)
 
     def open(
         self,
@@ -241,8 +235,7 @@ class ChatService:
         Raises errors.StoreFailed when that may be incomplete.
         """
         self._audits.clear()
-        self._videos.clear()
-        self._images.clear()
+        self._uploads.clear()
         self._forget_in_models()
         try:
             self._cache.clear()

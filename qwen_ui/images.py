@@ -68,10 +68,6 @@ class ImageOpener:
         image = Image(known.digest, known.width, known.height, load)
         return Picture(id, name, image, thumbnail, known.frames)
 
-    def clear(self) -> None:
-        """Keep no file, and no thumbnail, that no open conversation shows; videos' neither."""
-        self._media.clear()
-
     def _decode(self, id: str, data: bytes) -> tuple[Remembered, Path]:
         """Remember the pixels of a file, and have their thumbnail; other bytes may have made it."""
         pixels = canonical.decode(data, self._max_pixels)

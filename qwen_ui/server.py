@@ -26,6 +26,7 @@ from qwen_ui.logins import read_logins
 from qwen_ui.media import MediaStore
 from qwen_ui.settings import Settings
 from qwen_ui.ui.app import build_page
+from qwen_ui.uploads import Uploads
 from qwen_ui.videos import VideoOpener, video_limits
 from qwen_ui.visibility import open_visibility
 
@@ -76,7 +77,8 @@ def build_service(settings: Settings, registry: EngineRegistry | None = None) ->
     videos = VideoOpener(cache.videos, media, video_limits(settings))
     registry = registry or _registry(settings)
     visibility = open_visibility(settings.visibility, directory)
-    return ChatService(cache, registry, images, videos, settings, visibility)
+    uploads = Uploads(media, images, videos)
+    return ChatService(cache, registry, uploads, settings, visibility)
 
 
 def _registry(settings: Settings) -> EngineRegistry:

@@ -184,8 +184,8 @@ class Settings(BaseSettings):
     root_path: str = Field("", description="path prefix when a reverse proxy serves the app")
     dry_run: bool = Field(
         False,
-        description="say of how many stored answers an upgrade to these settings would make no use "
-        "any more, and end",
+        description="say how many stored answers these versions and settings would find no more, "
+        "and end",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="what goes to the terminal"

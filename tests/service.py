@@ -21,6 +21,7 @@ from qwen_ui.images import ImageOpener
 from qwen_ui.media import MediaStore
 from qwen_ui.settings import Settings
 from qwen_ui.types import ChatRequest, Image, Message
+from qwen_ui.uploads import Uploads
 from qwen_ui.videos import VideoOpener, video_limits
 from qwen_ui.visibility import open_visibility
 
@@ -88,9 +89,8 @@ class Chat:
         self.videos = VideoOpener(self.cache.videos, self.media, video_limits(self.settings))
         self.registry = EngineRegistry(self.sources, keep_loaded)
         visibility = open_visibility(self.settings.visibility, directory)
-        self.service = ChatService(
-            self.cache, self.registry, self.images, self.videos, self.settings, visibility
-        )
+        uploads = Uploads(self.media, self.images, self.videos)
+        self.service = ChatService(self.cache, self.registry, uploads, self.settings, visibility)
         self._closed = False
 
     @property

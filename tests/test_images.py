@@ -258,11 +258,11 @@ def files(directory: Path) -> list[str]:
 def test_clearing_leaves_only_pictures_that_somebody_still_has(rig: Rig, tmp_path: Path) -> None:
     shown = rig.opener.open(saved(photo()), "a")
     rig.opener.open(saved(photo(seed=1)), "b")
-    rig.opener.clear()
+    rig.media.clear()
     assert files(tmp_path) == [shown.image.digest] * 2  # the original and the thumbnail
     assert canonical.digest(shown.image.load()) == shown.image.digest
     del shown
-    rig.opener.clear()
+    rig.media.clear()
     assert files(tmp_path) == []
 
 
@@ -271,5 +271,5 @@ def test_the_same_picture_twice_is_kept_until_the_last_of_both_is_gone(
 ) -> None:
     first, second = (rig.opener.open(saved(photo()), name) for name in "ab")
     del first
-    rig.opener.clear()
+    rig.media.clear()
     assert files(tmp_path) == [second.image.digest] * 2

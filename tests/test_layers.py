@@ -21,7 +21,7 @@ ABOVE = (
     *("qwen_ui.chat", "qwen_ui.canonical", "qwen_ui.computation", "qwen_ui.reader"),
     *("qwen_ui.runs", "qwen_ui.audits", "qwen_ui.question"),
     *("qwen_ui.visibility", "qwen_ui.images", "qwen_ui.videos", "qwen_ui.video_frames"),
-    *("qwen_ui.video_file", "qwen_ui.frame_times", "qwen_ui.media", *PAGES),
+    *("qwen_ui.uploads", "qwen_ui.video_file", "qwen_ui.frame_times", "qwen_ui.media", *PAGES),
 )
 KNOW_THE_CACHE = {
     *("chat.py", "canonical.py", "computation.py", "reader.py", "runs.py", "audits.py"),
