@@ -17,7 +17,7 @@ from qwen_ui.engines.base import GenerationRequest, Sampling
 from qwen_ui.engines.kv import open_cache
 from qwen_ui.engines.transformers import TransformersEngine
 from qwen_ui.types import FinishReason, Message
-from tests.engines.test_reuse import CONVERSATIONS, open_engine
+from tests.engines.conversations import CONVERSATIONS, open_engine
 from tests.engines.tiny import Heard, ask, save_tiny, submit
 
 TOKENS = 40

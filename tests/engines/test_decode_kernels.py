@@ -25,8 +25,7 @@ from qwen_ui.engines.decode_step import (  # noqa: E402
 from qwen_ui.engines.decoder import ForwardDecoder  # noqa: E402
 from qwen_ui.engines.split_attention import HIDDEN, PARTS, attended_parts, joined  # noqa: E402
 from qwen_ui.engines.static_decoder import StaticDecoder  # noqa: E402
-from tests.engines.test_reuse import CONVERSATIONS, open_engine  # noqa: E402
-from tests.engines.test_static_decoder import by  # noqa: E402
+from tests.engines.conversations import CONVERSATIONS, by, open_engine  # noqa: E402
 from tests.engines.tiny import save_tiny  # noqa: E402
 
 DEVICE = "cpu" if INTERPRETED else "cuda"

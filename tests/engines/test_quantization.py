@@ -18,9 +18,7 @@ from qwen_ui.engines.quantization import (
 )
 from qwen_ui.errors import ModelFailed
 from qwen_ui.types import Message
-from tests.engines.tiny import as_published_in_fp8, ask, picture, save_tiny
-
-FP8 = {"quantization_config": {"quant_method": "fp8"}}
+from tests.engines.tiny import FP8, as_published_in_fp8, ask, picture, save_tiny
 
 
 def test_without_quantization_nothing_is_needed_or_told() -> None:

@@ -1,16 +1,13 @@
 """Nothing that is reused changes a bit: each answer of a warm engine has the tokens and the logits
 of one that never saw anything.
 
-In fp32 and bf16, with the model of the program and with random weights of odd sizes. A short
-`CHUNK` makes small pictures and prompts cross several cuts.
+In fp32 and bf16, with the model of the program and with random weights of odd sizes.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from itertools import islice
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,16 +15,22 @@ import torch
 
 from qwen_ui.demo_model import VARIANTS
 from qwen_ui.engines.base import GenerationRequest, Job, Priority, Sampling
-from qwen_ui.engines.identity import Placement, resolve_spec
-from qwen_ui.engines.loader import load_engine
-from qwen_ui.engines.prefill import Filled
-from qwen_ui.engines.sampler import Sampler
 from qwen_ui.engines.transformers import Budgets, TransformersEngine
 from qwen_ui.types import Message
+from tests.engines.conversations import (
+    CHUNK,
+    CONVERSATIONS,
+    TOKENS,
+    WIDE,
+    A,
+    Answers,
+    answered,
+    cold,
+    nothing_changes,
+    open_engine,
+    user,
+)
 from tests.engines.tiny import Heard, ask, picture, save_tiny, submit
-
-CHUNK = 7
-TOKENS = 10
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -56,110 +59,21 @@ def engine(request: pytest.FixtureRequest, random_weights: Path) -> Iterator[Tra
     opened.close()
 
 
-def open_engine(
-    folder: Path,
-    dtype: str,
-    chunk: int = CHUNK,
-    budgets: Budgets = Budgets(),
-    device: str = "cpu",
-    decoding: str = "auto",
-) -> TransformersEngine:
-    placement = Placement(device=device, dtype=dtype, decoding=decoding)
-    spec = resolve_spec("model", folder, "r", placement, source=str(folder))
-    spec = replace(spec, chunk_tokens=chunk)
-    return load_engine(spec, folder, lambda fraction: None, budgets=budgets)
-
-
-def user(*parts: object) -> Message:
-    return Message("user", parts)  # type: ignore[arg-type]
-
-
-def says(text: str) -> Message:
-    return Message("assistant", (text,))
-
-
-A, B = picture(1), picture(2)  # of one size
-WIDE = picture(3, (128, 64))
-CONVERSATIONS: dict[str, tuple[Message, ...]] = {
-    "text": (user("Hello, how are you?"),),
-    "one picture": (user(A, "What is this?"),),
-    "another picture of the same size": (user(B, "What is this?"),),
-    "another question": (user(A, "Which colour has it?"),),
-    "two pictures": (user(A, WIDE, "Do they differ?"),),
-    "the other order": (user(WIDE, A, "Do they differ?"),),
-    "one picture twice": (user(A, "and", A, "Same?"),),
-    "behind a system prompt": (Message("system", ("Be brief.",)), user(A, "What is this?")),
-    "behind words": (user("Look at this:", A),),
-    "ends in a picture": (user("Compare", A, B),),
-    "two turns": (user(A, "What is this?"), says("A disc."), user("Which colour has it?")),
-    "three turns": (
-        user(A, "What is this?"),
-        says("A disc."),
-        user("Which colour has it?"),
-        says("Red."),
-        user(B, "And this?"),
-    ),
-}
-
-
-@dataclass
-class Answer:
-    """What a run computed, end or no end."""
-
-    ids: list[int]
-    logits: torch.Tensor  # [tokens, vocabulary]
-    filled: Filled
-
-    def __eq__(self, other: object) -> bool:
-        """Bit by bit."""
-        assert isinstance(other, Answer)
-        return self.ids == other.ids and torch.equal(self.logits, other.logits)
-
-
-@torch.inference_mode()
-def answered(engine: TransformersEngine, messages: Sequence[Message], sharing: str = "") -> Answer:
-    """By the engine's own path, on this thread (the engine's has nothing to do meanwhile)."""
-    asked = GenerationRequest(tuple(messages), Sampling(), TOKENS, sharing=sharing)
-    job = Job(asked, lambda event: None)
-    prompt = engine._prompt(job)
-    filled = engine._prefill(prompt, job).run()
-    tokens = engine._tokens(filled, prompt, Sampler(Sampling(), engine._suppressed), job)
-    ids, logits = zip(*islice(tokens, TOKENS), strict=True)
-    return Answer(list(ids), torch.stack(logits), filled)
-
-
-def cold(engine: TransformersEngine, messages: Sequence[Message]) -> Answer:
-    engine.forget()
-    found = answered(engine, messages)
-    assert found.filled.cached_tokens == 0
-    return found
-
-
-Firsts = dict[str, Answer]
-
-
 @pytest.fixture(scope="module")
-def firsts(engine: TransformersEngine) -> Firsts:
+def firsts(engine: TransformersEngine) -> Answers:
     """What an engine answers that knows nothing."""
     return {name: cold(engine, messages) for name, messages in CONVERSATIONS.items()}
 
 
 def test_whatever_was_asked_before_an_answer_is_that_of_a_cold_engine(
-    engine: TransformersEngine, firsts: Firsts
+    engine: TransformersEngine, firsts: Answers
 ) -> None:
-    engine.forget()
-    reused = 0
-    for names in (list(CONVERSATIONS), list(reversed(CONVERSATIONS))):
-        for name in names:
-            again = answered(engine, CONVERSATIONS[name])
-            assert again == firsts[name], name
-            reused += again.filled.cached_tokens > 0
-    assert reused > len(CONVERSATIONS)
+    assert nothing_changes(engine, firsts, CONVERSATIONS) > len(CONVERSATIONS)
 
 
 @pytest.mark.parametrize("name", ["text", "ends in a picture", "one picture twice"])
 def test_of_a_prompt_that_is_known_whole_the_last_chunk_is_computed(
-    engine: TransformersEngine, firsts: Firsts, name: str
+    engine: TransformersEngine, firsts: Answers, name: str
 ) -> None:
     engine.forget()
     answered(engine, CONVERSATIONS[name])
@@ -172,7 +86,7 @@ def test_of_a_prompt_that_is_known_whole_the_last_chunk_is_computed(
 
 
 def test_encoded_pictures_are_known_in_another_place(
-    engine: TransformersEngine, firsts: Firsts
+    engine: TransformersEngine, firsts: Answers
 ) -> None:
     first = firsts["behind a system prompt"]
     engine.forget()
@@ -183,7 +97,7 @@ def test_encoded_pictures_are_known_in_another_place(
 
 
 def test_only_the_question_is_computed_where_the_picture_is_known(
-    engine: TransformersEngine, firsts: Firsts
+    engine: TransformersEngine, firsts: Answers
 ) -> None:
     first = firsts["another question"]
     engine.forget()
@@ -195,7 +109,7 @@ def test_only_the_question_is_computed_where_the_picture_is_known(
 
 
 def test_the_next_turn_begins_where_the_last_question_ended(
-    engine: TransformersEngine, firsts: Firsts
+    engine: TransformersEngine, firsts: Answers
 ) -> None:
     first = firsts["two turns"]
     engine.forget()
@@ -206,7 +120,7 @@ def test_the_next_turn_begins_where_the_last_question_ended(
 
 
 def test_two_pictures_of_one_size_are_never_taken_for_one_another(
-    engine: TransformersEngine, firsts: Firsts
+    engine: TransformersEngine, firsts: Answers
 ) -> None:
     engine.forget()
     of_a = answered(engine, CONVERSATIONS["one picture"])
@@ -216,7 +130,7 @@ def test_two_pictures_of_one_size_are_never_taken_for_one_another(
     assert not torch.equal(of_a.logits, again.logits)
 
 
-def test_a_prepared_picture_changes_no_bit(engine: TransformersEngine, firsts: Firsts) -> None:
+def test_a_prepared_picture_changes_no_bit(engine: TransformersEngine, firsts: Answers) -> None:
     first = firsts["two pictures"]
     engine.forget()
     job = Job(GenerationRequest((user(A, WIDE),), Sampling(), 0), lambda event: None)
@@ -234,7 +148,7 @@ def test_a_prompt_without_a_picture_has_nothing_to_prepare(engine: TransformersE
 
 
 def test_nobody_profits_from_those_he_shares_nothing_with(
-    engine: TransformersEngine, firsts: Firsts
+    engine: TransformersEngine, firsts: Answers
 ) -> None:
     first = firsts["one picture"]
     engine.forget()

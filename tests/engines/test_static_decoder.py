@@ -15,8 +15,7 @@ from qwen_ui.engines.decoder import ForwardDecoder
 from qwen_ui.engines.split_attention import HIDDEN, PARTS, attended_parts, joined
 from qwen_ui.engines.static_decoder import StaticDecoder
 from qwen_ui.engines.transformers import TransformersEngine
-from qwen_ui.types import Message
-from tests.engines.test_reuse import CONVERSATIONS, Answer, answered, open_engine
+from tests.engines.conversations import CONVERSATIONS, answered, by, open_engine
 from tests.engines.tiny import save_tiny
 
 LENGTH = 8  # keys of a part
@@ -31,14 +30,6 @@ def engine(
     opened = open_engine(folder, "float32")
     yield opened
     opened.close()
-
-
-def by(engine: TransformersEngine, decoder: object, messages: tuple[Message, ...]) -> Answer:
-    usual, engine._decoder = engine._decoder, decoder  # type: ignore[assignment]
-    try:
-        return answered(engine, messages)
-    finally:
-        engine._decoder = usual
 
 
 def test_it_gives_what_the_models_own_forward_gives(engine: TransformersEngine) -> None:

@@ -18,12 +18,13 @@ from qwen_ui.engines.loader import load_engine
 from qwen_ui.engines.prompt import PairKey, Prompt
 from qwen_ui.engines.transformers import Budgets, TransformersEngine
 from qwen_ui.types import Message
-from tests.engines.test_reuse import (
+from tests.engines.conversations import (
     CHUNK,
     TOKENS,
-    Firsts,
+    Answers,
     answered,
     cold,
+    nothing_changes,
     open_engine,
     says,
     user,
@@ -83,7 +84,7 @@ CONVERSATIONS: dict[str, tuple[Message, ...]] = {
 
 
 @pytest.fixture(scope="module")
-def firsts(engine: TransformersEngine) -> Firsts:
+def firsts(engine: TransformersEngine) -> Answers:
     """What an engine answers that knows nothing."""
     return {name: cold(engine, messages) for name, messages in CONVERSATIONS.items()}
 
@@ -93,20 +94,13 @@ def prompt_of(engine: TransformersEngine, messages: Sequence[Message]) -> Prompt
 
 
 def test_whatever_was_asked_before_an_answer_is_that_of_a_cold_engine(
-    engine: TransformersEngine, firsts: Firsts
+    engine: TransformersEngine, firsts: Answers
 ) -> None:
-    engine.forget()
-    reused = 0
-    for names in (list(CONVERSATIONS), list(reversed(CONVERSATIONS))):
-        for name in names:
-            again = answered(engine, CONVERSATIONS[name])
-            assert again == firsts[name], name
-            reused += again.filled.cached_tokens > 0
-    assert reused > len(CONVERSATIONS)
+    assert nothing_changes(engine, firsts, CONVERSATIONS) > len(CONVERSATIONS)
 
 
 def test_videos_that_differ_give_logits_that_differ(
-    engine: TransformersEngine, firsts: Firsts
+    engine: TransformersEngine, firsts: Answers
 ) -> None:
     """Else the tests above could not fail."""
     same_question = [
@@ -120,7 +114,7 @@ def test_videos_that_differ_give_logits_that_differ(
 
 
 def test_two_questions_about_one_video_share_everything_before_the_question(
-    engine: TransformersEngine, firsts: Firsts
+    engine: TransformersEngine, firsts: Answers
 ) -> None:
     first = firsts["another question about it"]
     engine.forget()
@@ -146,7 +140,7 @@ def test_two_questions_about_one_video_share_everything_before_the_question(
     ],
 )
 def test_encoded_pairs_are_known_in_another_place(
-    engine: TransformersEngine, firsts: Firsts, before: str, after: str, pairs: int
+    engine: TransformersEngine, firsts: Answers, before: str, after: str, pairs: int
 ) -> None:
     first = firsts[after]
     engine.forget()
@@ -157,7 +151,7 @@ def test_encoded_pairs_are_known_in_another_place(
 
 
 def test_the_next_turn_begins_where_the_last_question_ended(
-    engine: TransformersEngine, firsts: Firsts
+    engine: TransformersEngine, firsts: Answers
 ) -> None:
     first = firsts["the next turn"]
     engine.forget()
@@ -167,7 +161,7 @@ def test_the_next_turn_begins_where_the_last_question_ended(
     assert again.filled.cached_tokens == asked.filled.cache.get_seq_length() - TOKENS + 1
 
 
-def test_a_prepared_video_changes_no_bit(engine: TransformersEngine, firsts: Firsts) -> None:
+def test_a_prepared_video_changes_no_bit(engine: TransformersEngine, firsts: Answers) -> None:
     first = firsts["a video"]
     engine.forget()
     job = Job(GenerationRequest((user(*CLIP),), Sampling(), 0), lambda event: None)

@@ -47,6 +47,8 @@ TEMPLATE = (
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\nOPEN' }}{% endif %}"
 )
 
+FP8 = {"quantization_config": {"quant_method": "fp8"}}  # of a config.json
+
 
 def save_tiny(
     folder: Path,
