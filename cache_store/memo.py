@@ -6,13 +6,12 @@ to the digest of the pixels. Bounded, in memory and on disk.
 
 from __future__ import annotations
 
-import threading
 import time
-from collections import OrderedDict
 from typing import NamedTuple
 
 from cache_store.database import Database
 from cache_store.images import DECODERS
+from cache_store.recent import Recent
 
 _IN_MEMORY = 4096
 _ON_DISK = 200_000  # about 40 MB
@@ -37,16 +36,13 @@ class DigestMemo:
     def __init__(self, database: Database, decoders: str = DECODERS) -> None:
         self._database = database
         self._decoders = decoders
-        self._lock = threading.Lock()
-        self._recent: OrderedDict[str, Remembered] = OrderedDict()
+        self._recent: Recent[Remembered] = Recent(_IN_MEMORY)
         self._writes = 0
 
     def get(self, file_sha256: str) -> Remembered | None:
-        with self._lock:
-            found = self._recent.get(file_sha256)
-            if found is not None:
-                self._recent.move_to_end(file_sha256)
-                return found
+        known = self._recent.get(file_sha256)
+        if known is not None:
+            return known
         rows = self._database.read(
             "SELECT digest, width, height, frames FROM digests WHERE file = ? AND decoders = ?",
             (file_sha256, self._decoders),
@@ -54,11 +50,11 @@ class DigestMemo:
         if not rows or [type(value) for value in rows[0]] != [str, int, int, int]:
             return None
         found = Remembered(*rows[0])
-        self._keep(file_sha256, found)
+        self._recent.put(file_sha256, found)
         return found
 
     def put(self, file_sha256: str, picture: Remembered) -> None:
-        self._keep(file_sha256, picture)
+        self._recent.put(file_sha256, picture)
         self._database.write_later(
             "INSERT OR REPLACE INTO digests VALUES (?, ?, ?, ?, ?, ?, ?)",
             (file_sha256, self._decoders, *picture, int(time.time())),
@@ -69,15 +65,12 @@ class DigestMemo:
 
     def forget(self, file_sha256: str) -> None:
         """What was remembered of a file was wrong."""
-        with self._lock:
-            self._recent.pop(file_sha256, None)
+        self._recent.pop(file_sha256)
         self._database.write([("DELETE FROM digests WHERE file = ?", [(file_sha256,)])])
 
     def forget_picture(self, digest: str) -> None:
         """Forget every file that has these pixels."""
-        with self._lock:
-            for file in [file for file, known in self._recent.items() if known.digest == digest]:
-                del self._recent[file]
+        self._recent.remove(lambda known: known.digest == digest)
         self._database.write([("DELETE FROM digests WHERE digest = ?", [(digest,)])])
 
     def clear(self) -> None:
@@ -87,8 +80,7 @@ class DigestMemo:
 
     def clear_memory(self) -> None:
         """Read again what another process may have cleared."""
-        with self._lock:
-            self._recent.clear()
+        self._recent.clear()
 
     def prune(self, keep: int) -> None:
         """Leave the `keep` newest on disk."""
@@ -97,10 +89,3 @@ class DigestMemo:
             " max(0, (SELECT count(*) FROM digests) - ?))"
         )
         self._database.write([(oldest, [(keep,)])])
-
-    def _keep(self, file_sha256: str, picture: Remembered) -> None:
-        with self._lock:
-            self._recent[file_sha256] = picture
-            self._recent.move_to_end(file_sha256)
-            if len(self._recent) > _IN_MEMORY:
-                self._recent.popitem(last=False)

@@ -6,12 +6,11 @@ Like `memo`, for files of many pictures. Bounded, in memory and on disk.
 from __future__ import annotations
 
 import json
-import threading
 import time
-from collections import OrderedDict
 from dataclasses import dataclass
 
 from cache_store.database import Database
+from cache_store.recent import Recent
 
 _IN_MEMORY = 256
 _ON_DISK = 20_000  # about 40 MB with 16 frames each
@@ -50,16 +49,13 @@ class VideoMemo:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._lock = threading.Lock()
-        self._recent: OrderedDict[str, RememberedVideo] = OrderedDict()
+        self._recent: Recent[RememberedVideo] = Recent(_IN_MEMORY)
         self._writes = 0
 
     def get(self, key: str) -> RememberedVideo | None:
-        with self._lock:
-            found = self._recent.get(key)
-            if found is not None:
-                self._recent.move_to_end(key)
-                return found
+        known = self._recent.get(key)
+        if known is not None:
+            return known
         rows = self._database.read("SELECT frames FROM videos WHERE key = ?", (key,))
         if not rows:
             return None
@@ -67,11 +63,11 @@ class VideoMemo:
             found = _read(rows[0][0])
         except (TypeError, ValueError, RecursionError):  # damaged: it is looked at anew
             return None
-        self._keep(key, found)
+        self._recent.put(key, found)
         return found
 
     def put(self, key: str, video: RememberedVideo) -> None:
-        self._keep(key, video)
+        self._recent.put(key, video)
         row = (key, _written(video), int(time.time()))
         self._database.write_later("INSERT OR REPLACE INTO videos VALUES (?, ?, ?)", row)
         self._writes += 1
@@ -85,8 +81,7 @@ class VideoMemo:
 
     def clear_memory(self) -> None:
         """Read again what another process may have cleared."""
-        with self._lock:
-            self._recent.clear()
+        self._recent.clear()
 
     def prune(self, keep: int) -> None:
         """Leave the `keep` newest on disk."""
@@ -95,13 +90,6 @@ class VideoMemo:
             " max(0, (SELECT count(*) FROM videos) - ?))"
         )
         self._database.write([(oldest, [(keep,)])])
-
-    def _keep(self, key: str, video: RememberedVideo) -> None:
-        with self._lock:
-            self._recent[key] = video
-            self._recent.move_to_end(key)
-            if len(self._recent) > _IN_MEMORY:
-                self._recent.popitem(last=False)
 
 
 def _written(video: RememberedVideo) -> str:
