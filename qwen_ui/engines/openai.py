@@ -33,9 +33,10 @@ from qwen_ui.engines.base import (
 )
 from qwen_ui.engines.endpoints import Endpoint, Endpoints
 from qwen_ui.engines.openai_exchange import CONNECT_S, Patience, Post, exchange
-from qwen_ui.engines.openai_wire import OPTIONAL, Reading, body_of
+from qwen_ui.engines.openai_wire import LONGEST, OPTIONAL, Reading, body_of
 from qwen_ui.engines.trouble import Retry, Trouble
 from qwen_ui.errors import EngineBusy, GenerationFailed, QwenUIError
+from qwen_ui.remote_errors import RemoteContextTooLong
 from qwen_ui.types import Message
 
 log = logging.getLogger(__name__)
@@ -164,17 +165,25 @@ class OpenAIEngine:
         return await self._servers.ask(self._client, attempt)
 
     async def _post(self, endpoint: Endpoint, body: dict[str, Any], reading: Reading) -> None:
-        """Ask one server; where it refuses a field that it can do without, ask without it."""
+        """Ask one server; where it refuses a field that it can do without, ask without it. Where
+        the conversation leaves less room than the longest answer, it may answer in that room."""
         url = f"{endpoint.url}/chat/completions"
         headers = {"Content-Type": "application/json", **endpoint.headers}
         while True:
             sent = {k: v for k, v in body.items() if k not in endpoint.refused_fields}
+            if reading.unlimited:
+                del sent[LONGEST]
             try:
                 await exchange(self._client, Post(url, headers, sent), reading, self._patience)
                 return
             except Trouble as trouble:
+                if trouble.retry is not Retry.NEVER or reading.spoke:
+                    raise
+                if isinstance(trouble.error, RemoteContextTooLong) and not reading.unlimited:
+                    reading.unlimited = True
+                    continue
                 field = next((name for name in OPTIONAL if name in str(trouble)), None)
-                if trouble.retry is not Retry.NEVER or reading.spoke or field not in sent:
+                if field not in sent:
                     raise
                 log.info("%s is asked without %s from now on: %s", endpoint.url, field, trouble)
                 endpoint.refused_fields.add(field)

@@ -21,6 +21,7 @@ WIRE = "chat-1"  # raised when the same request is sent otherwise: part of the e
 
 # fields that some servers refuse to read; without them they answer well enough
 OPTIONAL = ("stream_options", "top_k", "seed")
+LONGEST = "max_tokens"  # servers refuse more than the context has room for
 
 _FINISHED = {
     "stop": FinishReason.STOP,
@@ -37,7 +38,7 @@ def body_of(request: GenerationRequest, spec: EngineSpec) -> dict[str, Any]:
     return {
         "model": spec.model,
         "messages": [_message(message, spec.max_pixels) for message in request.messages],
-        "max_tokens": request.max_tokens,
+        LONGEST: request.max_tokens,
         "stream": True,
         "stream_options": {"include_usage": True},
         **_sampling(request.sampling),
@@ -80,6 +81,7 @@ class Reading:
         self._usage: dict[str, Any] = {}
         self._began = time.perf_counter()
         self._first_at = 0.0
+        self.unlimited = False  # nothing but the context cuts it
 
     @property
     def spoke(self) -> bool:
@@ -154,7 +156,7 @@ class Reading:
 
     def _finish(self, tokens: int, max_tokens: int) -> FinishReason:
         reason = _FINISHED[self._reason or ""]
-        if reason is FinishReason.LENGTH and tokens not in (0, max_tokens):
+        if reason is FinishReason.LENGTH and (self.unlimited or tokens not in (0, max_tokens)):
             return FinishReason.CONTEXT  # cut by a limit of the server's own
         return reason
 

@@ -20,8 +20,12 @@ from qwen_ui.remote_errors import (
     RemoteTooBig,
 )
 
-# how vLLM, SGLang, llama.cpp and hosted Qwen say that a conversation is too long
-_TOO_LONG = re.compile(r"(context|model|input)[ _](length|size|window)|too long", re.IGNORECASE)
+# how vLLM, SGLang, llama.cpp and hosted Qwen say that a conversation, or the longest answer to it,
+# is too long
+_TOO_LONG = re.compile(
+    r"(context|model|input)[ _](length|size|window)|too long|max_(model_len|(completion_)?tokens)",
+    re.IGNORECASE,
+)
 _LONGEST_REASON = 200
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -129,9 +130,9 @@ CONTEXT = "This model's maximum context length is 4096 tokens. However, you requ
         (refuses(401, {"error": {"message": f"Incorrect key {KEY}"}}), "RemoteRefused", 1),
         (refuses(403), "RemoteRefused", 1),
         (refuses(404, {"error": {"message": "no such model"}}), "RemoteLacksModel", 1),
-        (refuses(400, {"object": "error", "message": CONTEXT}), "RemoteContextTooLong", 1),
+        (refuses(400, {"object": "error", "message": CONTEXT}), "RemoteContextTooLong", 2),
         (refuses(400, {"error": {"message": "exceeds the available context size"}}),
-         "RemoteContextTooLong", 1),
+         "RemoteContextTooLong", 2),
         (refuses(413, "too large", "text/plain"), "RemoteTooBig", 1),
         (refuses(400, {"error": {"message": f"bad role, {KEY}"}}), "RemoteFailed", 1),
         (refuses(301, "", location="http://elsewhere/"), "RemoteFailed", 1),
@@ -155,6 +156,31 @@ def test_errors_are_one_clear_sentence_that_does_not_tell_the_key(
     assert len(server.asked) == asked
 
 
+NO_ROOM = "max_tokens=4000 cannot be greater than max_model_len=2048. Please request fewer tokens."
+
+
+@pytest.mark.parametrize("refusal", [CONTEXT, NO_ROOM])
+@pytest.mark.parametrize(
+    ("ended", "usage", "reason"),
+    [
+        ("stop", COUNTED, FinishReason.STOP),
+        ("length", COUNTED, FinishReason.CONTEXT),
+        ("length", None, FinishReason.CONTEXT),
+    ],
+)
+def test_where_there_is_no_room_for_the_longest_answer_a_shorter_one_may_come(
+    server: OpenAIServer, make: Made, refusal: str, ended: str, usage: Any, reason: FinishReason
+) -> None:
+    """As in our own engine, an answer that fills the context is no whole one."""
+    server.script += [refuses(400, {"message": refusal}), says("one ", reason=ended, usage=usage)]
+    engine = make()
+    heard = ask(engine, QUESTION, max_tokens=4000)
+    assert (heard.text, heard.completion.reason) == ("one ", reason)
+    assert [body.get("max_tokens") for body, _ in server.asked] == [4000, None]
+    ask(engine, QUESTION, max_tokens=4000)
+    assert server.body["max_tokens"] == 4000
+
+
 def test_an_error_in_the_stream_is_the_error_that_it_tells(
     server: OpenAIServer, make: Made
 ) -> None:
@@ -162,7 +188,7 @@ def test_an_error_in_the_stream_is_the_error_that_it_tells(
         handler.begin()
         handler.event({"error": {"message": CONTEXT, "code": 400}})
 
-    server.script.append(answer)
+    server.script += [answer, answer]
     assert isinstance(error_of(ask(make(), QUESTION)), remote_errors.RemoteContextTooLong)
     server.script.append(
         says_then(lambda handler: handler.event({"error": {"message": "CUDA died"}}))
@@ -170,7 +196,7 @@ def test_an_error_in_the_stream_is_the_error_that_it_tells(
     heard = ask(make(), QUESTION)
     assert heard.text == "one two "
     assert "CUDA died" in str(error_of(heard))
-    assert len(server.asked) == 2
+    assert len(server.asked) == 3
 
 
 def test_garbage_in_mid_answer_ends_it(server: OpenAIServer, make: Made) -> None:
