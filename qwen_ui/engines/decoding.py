@@ -49,7 +49,9 @@ def resolve_decoding(
         reason = no_graph or (no_kernels if asked == TRITON else "")
         if asked != EAGER and reason:
             raise ModelFailed(model, f"--decoding {asked} cannot be had: {reason}")
-    return found if found == EAGER else f"{found} {_STEP}"
+    if found == EAGER:
+        return found
+    return f"{found} {_STEP}, {_triton()}" if found == TRITON else f"{found} {_STEP}"
 
 
 def make_decoder(decoding: str, model: Any) -> tuple[Decoder, ShortChunks | None]:
@@ -88,3 +90,10 @@ def _no_kernels(config: dict[str, Any]) -> str:
     if width < 16 or width & (width - 1) or heads // text["num_key_value_heads"] > 16:
         return "our kernels do not fit the sizes of its heads"
     return ""
+
+
+def _triton() -> str:
+    """Which version builds our kernels."""
+    import triton  # a second, which only a GPU needs
+
+    return f"triton {triton.__version__}"

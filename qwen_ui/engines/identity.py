@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import PIL
+import tokenizers
 import torch
 import transformers
 from transformers.utils import is_flash_attn_2_available
@@ -23,6 +24,7 @@ from qwen_ui.engines.base import EngineSpec, Sampling
 from qwen_ui.engines.chunks import CHUNK_TOKENS, GPU_CHUNK_TOKENS
 from qwen_ui.engines.decoding import resolve_decoding
 from qwen_ui.engines.memory import weight_bytes
+from qwen_ui.engines.packages import installed
 from qwen_ui.engines.quantization import NONE, resolve_quantization
 from qwen_ui.engines.video_input import CONFIG, resolve_video_input
 from qwen_ui.errors import ModelFailed
@@ -36,6 +38,8 @@ ARCHITECTURES = ("qwen3_vl", "qwen3_vl_moe")
 
 # Published for Qwen3-VL Thinking (its generation_config.json); greedy decoding loops there.
 PUBLISHED_THINKING = Sampling(temperature=1.0, top_p=0.95, top_k=20, seed=0)
+
+_FLASH = "flash_attention_2"
 
 _INPUT_FILES = (
     "chat_template.jinja",
@@ -73,6 +77,7 @@ def resolve_spec(
         raise ModelFailed(name, f"it is a {config.get('model_type')} model, not a Qwen3-VL")
     device = _device(name, placement.device)
     dtype = _dtype(config, placement.dtype)
+    attention = _attention(placement.attention, device, dtype)
     low, high = _pixel_limits(name, folder, placement)
     thinking = _opens_a_thought(folder)
     quantization = resolve_quantization(name, placement.quantization, config, device)
@@ -82,19 +87,14 @@ def resolve_spec(
         source=source,
         revision=revision,
         dtype=dtype,
-        attention=_attention(placement.attention, device, dtype),
+        attention=attention,
         device=device,
         kernels=_kernels(device),
         inputs=digest_files(folder / file for file in _INPUT_FILES),
         min_pixels=low,
         max_pixels=high,
         context_tokens=int(config["text_config"]["max_position_embeddings"]),
-        versions=(
-            f"torch {torch.__version__}",
-            f"transformers {transformers.__version__}",
-            f"pillow {PIL.__version__}",
-            PREFILL,
-        ),
+        versions=_versions(attention),
         decoding=resolve_decoding(name, placement.decoding, config, device, quantization),
         chunk_tokens=GPU_CHUNK_TOKENS if device.startswith("cuda") else CHUNK_TOKENS,
         thinking=thinking,
@@ -171,7 +171,20 @@ def _attention(asked: str, device: str, dtype: str) -> str:
     if asked != "auto":
         return asked
     flash = device.startswith("cuda") and dtype != "float32" and is_flash_attn_2_available()
-    return "flash_attention_2" if flash else "sdpa"
+    return _FLASH if flash else "sdpa"
+
+
+def _versions(attention: str) -> tuple[str, ...]:
+    """Of every package that computes, from the text and the picture to the text of the answer."""
+    flash = (f"flash-attn {installed('flash-attn')}",) if attention == _FLASH else ()
+    return (
+        f"torch {torch.__version__}",
+        f"transformers {transformers.__version__}",
+        f"tokenizers {tokenizers.__version__}",
+        f"pillow {PIL.__version__}",
+        *flash,
+        PREFILL,
+    )
 
 
 def _kernels(device: str) -> str:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from qwen_ui.engines.packages import installed
 from qwen_ui.errors import ModelFailed
 
 log = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ def resolve_quantization(model: str, asked: str, config: Mapping[str, Any], devi
         return _fp8(model, device) if method == "fp8" else method
     if asked == NONE:
         return NONE
-    found = _installed("torchao")
+    found = installed("torchao")
     if found is None:
         raise ModelFailed(model, f"--quantization {asked} needs torchao: pip install torchao")
     return f"{asked} {found}"
@@ -67,16 +67,9 @@ def _fp8(model: str, device: str) -> str:
 
     if torch.cuda.get_device_capability(device) < _COMPUTES_IN_FP8:
         reason = "this GPU does not compute in FP8"
-    elif (found := _installed("kernels")) is None:
+    elif (found := installed("kernels")) is None:
         reason = "what computes in FP8 comes with the package kernels: pip install kernels"
     else:
         return f"fp8, kernels {found}"
     log.info("%s is unpacked, which takes twice the memory: %s", model, reason)
     return UNPACKED
-
-
-def _installed(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None

@@ -24,6 +24,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
     monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr(decoding, "_triton", lambda: "triton 3.6.0")
 
 
 def resolved(
@@ -98,6 +99,15 @@ def test_a_changed_step_is_another_identity(monkeypatch: pytest.MonkeyPatch) -> 
     before = resolved("graph")
     monkeypatch.setattr(decoding, "_STEP", decoding._STEP + 1)
     assert resolved("graph") != before
+
+
+def test_another_version_of_what_builds_our_kernels_is_another_identity(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    before = resolved("triton"), resolved("graph")
+    monkeypatch.setattr(decoding, "_triton", lambda: "triton 3.7.0")
+    assert resolved("triton") != before[0]
+    assert resolved("graph") == before[1]
 
 
 def test_eager_is_the_models_own_forward() -> None:

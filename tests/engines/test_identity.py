@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from qwen_ui.engines.base import Sampling
+from qwen_ui.engines import identity
+from qwen_ui.engines.base import EngineSpec, Sampling
 from qwen_ui.engines.chunks import CHUNK_TOKENS
 from qwen_ui.engines.identity import Placement, resolve_spec, weights_digest
 from qwen_ui.engines.loader import load_engine
@@ -89,6 +90,27 @@ def test_other_chunks_of_a_prefill_are_another_model(folder: Path) -> None:
     spec = resolve_spec("tiny", folder, "r", Placement(device="cpu"), source="")
     assert spec.chunk_tokens == CHUNK_TOKENS
     assert replace(spec, chunk_tokens=64).fingerprint() != spec.fingerprint()
+
+
+@pytest.mark.parametrize("package", ["PIL", "tokenizers", "torch", "transformers"])
+def test_another_version_of_what_computes_is_another_model(
+    folder: Path, package: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = fingerprint(folder)
+    monkeypatch.setattr(getattr(identity, package), "__version__", "9.9.9")
+    assert fingerprint(folder) != before
+
+
+def test_so_is_another_version_of_flash_attention_where_that_is_used(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def spec(attention: str, version: str) -> EngineSpec:
+        monkeypatch.setattr(identity, "installed", lambda package: version)
+        placement = Placement(device="cpu", attention=attention)
+        return resolve_spec("tiny", folder, "r", placement, source="")
+
+    assert spec("flash_attention_2", "2.8") != spec("flash_attention_2", "2.9")
+    assert spec("sdpa", "2.8") == spec("sdpa", "2.9")
 
 
 def test_where_the_folder_lies_does_not_matter(folder: Path, tmp_path: Path) -> None:

@@ -27,12 +27,7 @@ def test_without_quantization_nothing_is_needed_or_told() -> None:
 
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    from importlib.metadata import PackageNotFoundError
-
-    def missing(name: str) -> str:
-        raise PackageNotFoundError(name)
-
-    monkeypatch.setattr("qwen_ui.engines.quantization.version", missing)
+    monkeypatch.setattr(quantization, "installed", lambda package: None)
     with pytest.raises(ModelFailed, match="pip install torchao"):
         resolve_quantization("m", "torchao-int8", {}, "cpu")
 
@@ -62,13 +57,13 @@ def test_fp8_is_unpacked_unless_the_gpu_computes_in_it_and_its_kernels_are_here(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
-    monkeypatch.setattr(quantization, "_installed", {"kernels": kernels}.get)
+    monkeypatch.setattr(quantization, "installed", {"kernels": kernels}.get)
     assert resolve_quantization("m", "none", FP8, device) == expected
 
 
 def test_it_is_part_of_the_identity(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = save_tiny(tmp_path)
-    monkeypatch.setattr("qwen_ui.engines.quantization.version", lambda name: "1.0")
+    monkeypatch.setattr(quantization, "installed", lambda package: "1.0")
 
     def fingerprint(asked: str) -> str:
         placement = Placement(device="cpu", quantization=asked)
