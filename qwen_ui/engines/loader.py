@@ -56,8 +56,8 @@ def load_engine(
 
 
 def _load_model(spec: EngineSpec, folder: Path) -> Any:
-    config = json.loads((folder / "config.json").read_text())
     try:
+        config = json.loads((folder / "config.json").read_text())
         return AutoModelForImageTextToText.from_pretrained(
             folder,
             dtype=getattr(torch, spec.dtype),

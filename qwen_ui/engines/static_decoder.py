@@ -146,9 +146,8 @@ class StaticDecoder:
             attended = joined(*attended_parts(query, keys, values, mask, width**-0.5))
             attended = attended.to(x.dtype).view(1, -1)
             x, delta = after_attention(x, attended, weights, self._shape)
-        return F.linear(norm(x + delta, self._weights.last_norm, self._shape), self._weights.head)[
-            0
-        ]
+        last: torch.Tensor = norm(x + delta, self._weights.last_norm, self._shape)
+        return F.linear(last, self._weights.head)[0]
 
     def _by_kernels(self, x: torch.Tensor, turn: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
         from qwen_ui.engines.decode_kernels import layer_step, normed_matmul  # needs triton
