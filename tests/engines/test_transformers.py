@@ -235,14 +235,14 @@ def test_a_stop_during_prefill_acts_when_the_forward_returns(
     engine: TransformersEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     entered, leave = threading.Event(), threading.Event()
-    forward = engine._machine.model.forward
+    forward = engine._machine.model.model.forward
 
     def slow(*args: Any, **kwargs: Any) -> Any:
         entered.set()
         leave.wait(10)
         return forward(*args, **kwargs)
 
-    monkeypatch.setattr(engine._machine.model, "forward", slow)
+    monkeypatch.setattr(engine._machine.model.model, "forward", slow)
     job, heard = submit(engine, QUESTION, max_tokens=100)
     assert entered.wait(10)
     job.cancel()
@@ -278,7 +278,7 @@ def test_out_of_memory_is_a_clear_error_and_the_engine_goes_on(
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     with monkeypatch.context() as patch:
-        patch.setattr(engine._machine.model, "forward", exhausted)
+        patch.setattr(engine._machine.model.model, "forward", exhausted)
         assert isinstance(ask(engine, QUESTION).failure.error, OutOfMemory)
     assert ask(engine, QUESTION).text
 
@@ -305,14 +305,14 @@ def test_where_memory_is_short_what_is_kept_goes_and_the_answer_comes(
     engine: TransformersEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wanted, kept = ask(engine, QUESTION).text, engine._known
-    forward, calls = engine._machine.model.forward, iter([torch.OutOfMemoryError("CUDA")])
+    forward, calls = engine._machine.model.model.forward, iter([torch.OutOfMemoryError("CUDA")])
 
     def short(*args: Any, **kwargs: Any) -> Any:
         for error in calls:
             raise error
         return forward(*args, **kwargs)
 
-    monkeypatch.setattr(engine._machine.model, "forward", short)
+    monkeypatch.setattr(engine._machine.model.model, "forward", short)
     assert ask(engine, QUESTION).text == wanted
     assert engine._known is not kept
 
@@ -415,7 +415,7 @@ def test_the_model_reads_the_ending_that_was_written_for_it(thinker: Transformer
         patch.setattr(thinker._machine.model, "forward", spy)
         thinking(thinker, 5, max_tokens=20)
     ending = thinker._machine.processor.tokenizer("\n</think>\n\n")["input_ids"]
-    assert seen[6 : 6 + len(ending)] == ending  # behind the prompt's last token and five thoughts
+    assert seen[5 : 5 + len(ending)] == ending  # behind five thoughts
 
 
 @pytest.mark.parametrize("budget", [20, 1000])
