@@ -10,7 +10,7 @@ from typing import Any
 
 from qwen_ui.engines.base import EngineSpec
 from qwen_ui.engines.family import published
-from qwen_ui.engines.quantization import NONE, UNPACKED
+from qwen_ui.engines.quantization import NONE, UNPACKED, computes_in_fp8
 from qwen_ui.errors import ModelFailed
 
 _BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
@@ -40,9 +40,12 @@ def check_fits(spec: EngineSpec, memory: Memory | None) -> None:
     """Raises errors.ModelFailed for a model that is too big even if it were alone."""
     if memory is not None and spec.weight_bytes > memory.most:
         needs, has = (f"{size / 1e9:.1f} GB" for size in (spec.weight_bytes, memory.most))
+        packed = spec.quantization == UNPACKED and computes_in_fp8(spec.device)
+        advice = ", or pip install kernels, which keeps this one in FP8" if packed else ""
         raise ModelFailed(
             spec.model,
-            f"its weights take {needs} and {spec.device} has room for {has}; choose a smaller one",
+            f"its weights take {needs} and {spec.device} has room for {has}; "
+            f"choose a smaller one{advice}",
         )
 
 

@@ -59,17 +59,20 @@ def quantization_options(quantization: str, config: Mapping[str, Any]) -> dict[s
     return {"quantization_config": chosen}
 
 
-def _fp8(model: str, device: str) -> str:
-    """A GPU that computes in FP8 does so by kernels that the package `kernels` fetches."""
+def computes_in_fp8(device: str) -> bool:
+    """Whether it does so where the package `kernels`, which fetches what it runs, is installed."""
     if not device.startswith("cuda"):
-        return UNPACKED
+        return False
     import torch  # what only asks for a model's memory does without its seconds
 
-    if torch.cuda.get_device_capability(device) < _COMPUTES_IN_FP8:
-        reason = "this GPU does not compute in FP8"
-    elif (found := installed("kernels")) is None:
-        reason = "what computes in FP8 comes with the package kernels: pip install kernels"
-    else:
-        return f"fp8, kernels {found}"
-    log.info("%s is unpacked, which takes twice the memory: %s", model, reason)
-    return UNPACKED
+    return torch.cuda.get_device_capability(device) >= _COMPUTES_IN_FP8
+
+
+def _fp8(model: str, device: str) -> str:
+    if not computes_in_fp8(device):
+        return UNPACKED
+    found = installed("kernels")
+    if found is None:
+        log.info("%s is unpacked to twice the memory; pip install kernels keeps it in FP8", model)
+        return UNPACKED
+    return f"fp8, kernels {found}"

@@ -31,6 +31,17 @@ def test_a_model_that_cannot_fit_is_refused_in_one_clear_sentence() -> None:
     )
 
 
+@pytest.mark.parametrize("capability", [(8, 6), (9, 0)])
+def test_where_packing_would_help_the_sentence_says_so(
+    capability: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.get_device_capability", lambda device: capability)
+    packed = replace(spec("big", 17.5), quantization=UNPACKED)
+    with pytest.raises(ModelFailed) as caught:
+        check_fits(packed, Memory(2 * GB, 8 * GB))
+    assert str(caught.value).endswith("keeps this one in FP8") == (capability == (9, 0))
+
+
 def test_what_fits_or_cannot_be_told_is_not_refused() -> None:
     check_fits(spec("fits when alone", 7.9), Memory(1 * GB, 8 * GB))
     check_fits(spec("unknown size", 0), Memory(0, 0))
