@@ -227,3 +227,11 @@ class GenerationFailed(QwenUIError):
 
     def __init__(self, reason: str) -> None:
         super().__init__(f"The model failed while answering: {reason}", reason=reason)
+
+
+def without_frames(error: QwenUIError) -> QwenUIError:
+    """One that will be kept: the frames that it came through hold tensors of gigabytes."""
+    one: BaseException | None = error
+    while one is not None:
+        one.__traceback__, one = None, one.__cause__ or one.__context__
+    return error

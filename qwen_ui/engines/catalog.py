@@ -118,6 +118,10 @@ class FolderSource:
         )
 
     def load(self, spec: EngineSpec, progress: Progress) -> Engine:
+        if self.resolve().fingerprint() != spec.fingerprint():
+            raise ModelFailed(
+                self.name, f"{self.folder} has changed since this program started; start it again"
+            )
         budgets = _budgets(self.settings)
         return load_engine(spec, self.folder, progress, self.settings.max_queue, budgets)
 

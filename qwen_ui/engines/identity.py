@@ -23,7 +23,7 @@ from transformers.utils import is_flash_attn_2_available
 from qwen_ui.engines.base import EngineSpec, Sampling
 from qwen_ui.engines.chunks import CHUNK_TOKENS, GPU_CHUNK_TOKENS
 from qwen_ui.engines.decoding import resolve_decoding
-from qwen_ui.engines.memory import weight_bytes
+from qwen_ui.engines.memory import saved_dtype, weight_bytes
 from qwen_ui.engines.packages import installed
 from qwen_ui.engines.quantization import NONE, resolve_quantization
 from qwen_ui.engines.video_input import CONFIG, resolve_video_input
@@ -33,6 +33,9 @@ log = logging.getLogger(__name__)
 
 # Raised with every change of the cuts (chunks.py) or of the KV cache (kv.py): both change bits.
 PREFILL = "prefill 1"
+
+# oneDNN multiplies otherwise where a CPU has them; torch calls all of these AVX512
+_MORE_OF_A_CPU = ("avx512_bf16", "avx512_fp16", "amx_bf16", "amx_fp16")
 
 ARCHITECTURES = ("qwen3_vl", "qwen3_vl_moe")
 
@@ -46,6 +49,7 @@ _INPUT_FILES = (
     "chat_template.json",
     "merges.txt",
     "preprocessor_config.json",
+    "processor_config.json",
     "special_tokens_map.json",
     "tokenizer.json",
     "tokenizer_config.json",
@@ -124,6 +128,8 @@ def weights_digest(folder: Path, memo: Path) -> str:
     the weights of a big model takes a minute.
     """
     files = [*sorted(folder.glob("*.safetensors")), folder / "config.json"]
+    ends = folder / "generation_config.json"  # the tokens that end an answer
+    files += [ends] if ends.is_file() else []
     stamp = [[str(f.resolve()), f.stat().st_size, f.stat().st_mtime_ns] for f in files]
     key = hashlib.sha256(json.dumps(stamp).encode()).hexdigest()
     try:
@@ -152,19 +158,20 @@ def _device(name: str, asked: str) -> str:
     if asked == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        kind = torch.device(asked).type
+        device = torch.device(asked)
     except RuntimeError as error:
         raise ModelFailed(name, f"there is no device called {asked}") from error
-    if kind == "cuda" and not torch.cuda.is_available():
+    if device.type == "cuda" and not torch.cuda.is_available():
         raise ModelFailed(name, "there is no CUDA device here; use --device cpu")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ModelFailed(name, f"there is no {asked} here; the first one is cuda:0")
     return asked
 
 
 def _dtype(config: dict[str, Any], asked: str) -> str:
     if asked != "auto":
         return asked
-    saved = config.get("dtype") or config.get("torch_dtype") or config["text_config"].get("dtype")
-    return str(saved or "float32")
+    return saved_dtype(config) or "float32"
 
 
 def _attention(asked: str, device: str, dtype: str) -> str:
@@ -175,7 +182,8 @@ def _attention(asked: str, device: str, dtype: str) -> str:
 
 
 def _versions(attention: str) -> tuple[str, ...]:
-    """Of every package that computes, from the text and the picture to the text of the answer."""
+    """Of the packages that may compute something else in another version, from the text and the
+    picture to the text of the answer."""
     flash = (f"flash-attn {installed('flash-attn')}",) if attention == _FLASH else ()
     return (
         f"torch {torch.__version__}",
@@ -190,17 +198,20 @@ def _versions(attention: str) -> tuple[str, ...]:
 def _kernels(device: str) -> str:
     """What computes: bits may differ between GPU models, instruction sets, numbers of threads."""
     if device == "cpu":
-        return f"{torch.backends.cpu.get_cpu_capability()} x{torch.get_num_threads()}"
+        told: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()  # newer than 2.8
+        more = [name for name in _MORE_OF_A_CPU if told.get(name)]
+        sets = " ".join([torch.backends.cpu.get_cpu_capability(), *more])
+        return f"{sets} x{torch.get_num_threads()}"
     if not device.startswith("cuda"):
         return device
-    count = torch.cuda.device_count() if device == "cuda" else 1
-    names = sorted({torch.cuda.get_device_name(index) for index in range(count)})
-    return f"{count} {', '.join(names)}, CUDA {torch.version.cuda}"
+    used = range(torch.cuda.device_count()) if device == "cuda" else [torch.device(device)]
+    names = sorted({torch.cuda.get_device_name(one) for one in used})
+    return f"{len(used)} {', '.join(names)}, CUDA {torch.version.cuda}"
 
 
 def _pixel_limits(name: str, folder: Path, placement: Placement) -> tuple[int, int]:
     """(fewest, most) pixels of a picture; a setting may lower the model's maximum, not raise it."""
-    size = _read_json(name, folder / "preprocessor_config.json").get("size", {})
+    size = _picture_settings(name, folder).get("size", {})
     low = placement.min_pixels or int(size.get("shortest_edge", 65_536))
     high = int(size.get("longest_edge", 16_777_216))
     if placement.max_pixels is not None:
@@ -208,6 +219,13 @@ def _pixel_limits(name: str, folder: Path, placement: Placement) -> tuple[int, i
     if low > high:
         raise ModelFailed(name, f"min_pixels {low} is more than max_pixels {high}")
     return low, high
+
+
+def _picture_settings(name: str, folder: Path) -> dict[str, Any]:
+    """From where transformers looks first: it now saves all of a processor in one file."""
+    whole = folder / "processor_config.json"
+    nested = _read_json(name, whole).get("image_processor") if whole.is_file() else None
+    return nested or _read_json(name, folder / "preprocessor_config.json")
 
 
 def _opens_a_thought(folder: Path) -> bool:

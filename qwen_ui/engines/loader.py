@@ -19,7 +19,7 @@ from transformers.utils import logging as transformers_logging
 from qwen_ui.engines.base import Completion, EngineSpec, GenerationRequest, Priority, Sampling
 from qwen_ui.engines.decoding import TRITON
 from qwen_ui.engines.processor import load_processor
-from qwen_ui.engines.quantization import quantization_options
+from qwen_ui.engines.quantization import UNPACKED, quantization_options
 from qwen_ui.engines.transformers import Budgets, TransformersEngine
 from qwen_ui.engines.video_input import NATIVE, load_video_input
 from qwen_ui.errors import ModelFailed
@@ -45,10 +45,12 @@ def load_engine(
         video = None
         if spec.video == NATIVE:
             video = load_video_input(spec.model, folder, processor)
-        with _reporting(progress):
+        with _told(spec), _reporting(progress):
             model = _load_model(spec, folder)
     _check_placement(spec, model)
-    engine = TransformersEngine(spec, model.eval(), processor, max_queue, budgets, video)
+    with _told(spec):  # it joins matrices
+        engine = TransformersEngine(spec, model, processor, max_queue, budgets, video)
+    del model
     _warm_up(engine)
     engine.forget()  # the grey square
     progress(1.0)
@@ -56,23 +58,36 @@ def load_engine(
 
 
 def _load_model(spec: EngineSpec, folder: Path) -> Any:
+    config = json.loads((folder / "config.json").read_text())
+    model = AutoModelForImageTextToText.from_pretrained(
+        folder,
+        dtype=getattr(torch, spec.dtype),
+        attn_implementation=spec.attention,
+        device_map="auto" if spec.device == "cuda" else {"": spec.device},
+        use_safetensors=True,
+        local_files_only=True,
+        **quantization_options(spec.quantization, config),
+    )
+    if spec.quantization == UNPACKED:  # of a quantized model transformers keeps types as saved
+        for parameter in model.parameters():
+            parameter.data = parameter.data.to(getattr(torch, spec.dtype))
+    return model.eval()
+
+
+@contextmanager
+def _told(spec: EngineSpec) -> Iterator[None]:
+    """Raises errors.ModelFailed for whatever loading raises."""
     try:
-        config = json.loads((folder / "config.json").read_text())
-        return AutoModelForImageTextToText.from_pretrained(
-            folder,
-            dtype=getattr(torch, spec.dtype),
-            attn_implementation=spec.attention,
-            device_map="auto" if spec.device == "cuda" else {"": spec.device},
-            use_safetensors=True,
-            local_files_only=True,
-            **quantization_options(spec.quantization, config),
-        )
+        yield
+    except ModelFailed:
+        raise
     except torch.OutOfMemoryError as error:
         raise ModelFailed(
             spec.model, "it does not fit into the GPU's memory; choose a smaller one"
         ) from error
     except Exception as error:  # a foreign loader over foreign files raises nearly everything
-        raise ModelFailed(spec.model, str(error).strip().splitlines()[0]) from error
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise ModelFailed(spec.model, reason) from error
 
 
 def _check_placement(spec: EngineSpec, model: Any) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from safetensors import safe_open
 
 from qwen_ui.engines.base import EngineSpec
 from qwen_ui.engines.family import published
@@ -72,22 +75,42 @@ def weight_bytes(
     cannot be told before they are here. `quantization`: resolved."""
     stored = _stored_bytes(name, folder)
     if "quantization_config" in config:
-        return 2 * stored if quantization == UNPACKED else stored
+        if quantization != UNPACKED:
+            return stored
+        model = published(name)
+        return _BYTES.get(dtype, 2) * (model.size.parameters if model else _parameters(folder))
     if quantization != NONE:
         stored //= 2
-    saved = config.get("dtype") or config.get("torch_dtype") or config["text_config"].get("dtype")
-    return stored * _BYTES.get(dtype, 2) // _BYTES.get(str(saved), _BYTES.get(dtype, 2))
+    as_asked = _BYTES.get(dtype, 2)
+    return stored * as_asked // _BYTES.get(saved_dtype(config), as_asked)
+
+
+def saved_dtype(config: dict[str, Any]) -> str:
+    """The type that a model's weights were saved in; empty: its config does not say."""
+    found = config.get("dtype") or config.get("torch_dtype") or config["text_config"].get("dtype")
+    return str(found or "")
 
 
 def _stored_bytes(name: str, folder: Path) -> int:
     try:
         index = json.loads((folder / "model.safetensors.index.json").read_text())
         return int(index["metadata"]["total_size"])
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         pass
     here = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
     model = published(name)
     return here or (model.weight_bytes if model else 0)
+
+
+def _parameters(folder: Path) -> int:
+    """Of the weights that lie here, by the headers of their files; scales are none."""
+    total = 0
+    for file in folder.glob("*.safetensors"):
+        with safe_open(file, "np") as weights:
+            for name in weights.keys():  # noqa: SIM118
+                if not name.endswith("_scale_inv"):
+                    total += math.prod(weights.get_slice(name).get_shape())
+    return total
 
 
 def _gpus(device: str) -> Memory:

@@ -22,7 +22,7 @@ from qwen_ui.engines.kv import Segment, copy_out, open_cache
 from qwen_ui.engines.prefix_cache import PrefixCache
 from qwen_ui.engines.processor import PictureProcessor
 from qwen_ui.engines.prompt import PairKey, Prompt, Span
-from qwen_ui.engines.short_chunks import MOST_TOKENS, ShortChunks
+from qwen_ui.engines.short_chunks import ShortChunks
 from qwen_ui.engines.video_input import VideoInput
 
 
@@ -140,8 +140,9 @@ class Prefill:
         positions = self._prompt.position_ids[..., start:end].to(device)
         picture = self._picture(start, end)
         hidden: torch.Tensor
-        if machine.short_chunks is not None and not picture and end - start <= MOST_TOKENS:
-            hidden = machine.short_chunks.forward(ids, positions[1:], self._cache, self._stop)
+        short = machine.short_chunks
+        if short is not None and not picture and short.take(start, end):
+            hidden = short.forward(ids, positions[1:], self._cache, self._stop)
         else:
             hidden = machine.model.model(
                 input_ids=ids,

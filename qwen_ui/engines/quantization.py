@@ -16,6 +16,7 @@ UNPACKED = "fp8, unpacked"  # published in FP8, and loaded in the type that it c
 FULL = (NONE, UNPACKED)  # ordinary matrices once they are loaded
 # the picture's tower is small and reads noise badly; the head may be the embedding's own tensor
 _KEPT = ["lm_head", "model.visual"]
+_OTHERS = ("autoawq", "bitsandbytes", "compressed-tensors", "gptqmodel", "kernels", "torchao")
 _COMPUTES_IN_FP8 = (8, 9)  # the first GPUs that do, by transformers' FineGrainedFP8HfQuantizer
 
 
@@ -31,7 +32,7 @@ def resolve_quantization(model: str, asked: str, config: Mapping[str, Any], devi
             raise ModelFailed(
                 model, f"its weights are quantized already ({method}); leave out --quantization"
             )
-        return _fp8(model, device) if method == "fp8" else method
+        return _fp8(model, device) if method == "fp8" else _by_others(method)
     if asked == NONE:
         return NONE
     found = installed("torchao")
@@ -66,6 +67,12 @@ def computes_in_fp8(device: str) -> bool:
     import torch  # what only asks for a model's memory does without its seconds
 
     return torch.cuda.get_device_capability(device) >= _COMPUTES_IN_FP8
+
+
+def _by_others(method: str) -> str:
+    """With every package that may compute for it."""
+    versions = {package: installed(package) for package in _OTHERS}
+    return ", ".join([method, *(f"{name} {found}" for name, found in versions.items() if found)])
 
 
 def _fp8(model: str, device: str) -> str:

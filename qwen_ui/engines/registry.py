@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
 from typing import Protocol
 
 from qwen_ui.engines.base import Engine, EngineSpec
 from qwen_ui.engines.memory import Memory, check_fits, in_the_way, look
-from qwen_ui.errors import EngineBusy, ModelFailed, QwenUIError, UnknownModel
+from qwen_ui.errors import EngineBusy, ModelFailed, QwenUIError, UnknownModel, without_frames
 from qwen_ui.events import ModelStatus
 from qwen_ui.types import ModelInfo, ModelState
 
@@ -69,6 +70,8 @@ class EngineRegistry:
         self._look = look
         self._loaded: OrderedDict[str, Engine] = OrderedDict()  # the last one was used last
         self._lock = threading.Lock()
+        self._leaving: list[Engine] = []  # still in memory, until their answers have ended
+        self._left = threading.Condition(self._lock)
         self._closed = False
         self._resolving = threading.BoundedSemaphore(_RESOLVING)
         self._one_load = threading.Lock()
@@ -98,7 +101,8 @@ class EngineRegistry:
         if not self._resolving.acquire(blocking=False):
             raise EngineBusy(_RESOLVING)
         try:
-            return _resolved(slot)
+            with _told_clearly(name):
+                return _resolved(slot)
         finally:
             self._resolving.release()
 
@@ -132,10 +136,16 @@ class EngineRegistry:
         self._slot(name)
         with self._lock:
             engine = self._loaded.pop(name, None)
-        if engine is None:
-            return False
+            if engine is None:
+                return False
+            self._leaving.append(engine)
         log.info("unloading %s", name)
-        engine.close()
+        try:
+            engine.close()
+        finally:
+            with self._left:
+                self._leaving.remove(engine)
+                self._left.notify_all()
         return True
 
     def close(self) -> None:
@@ -169,6 +179,7 @@ class EngineRegistry:
                 engine = self._loaded_from(name, slot)
             except QwenUIError as error:
                 log.error("%s", error)
+                without_frames(error)
                 with self._lock:
                     slot.loading, slot.error = None, error
                 future.set_exception(error)
@@ -189,19 +200,16 @@ class EngineRegistry:
         def report(fraction: float) -> None:
             slot.progress = fraction
 
-        try:
+        with _told_clearly(name):
             spec = _resolved(slot)
             self._make_room(spec)
             return slot.source.load(spec, report)
-        except QwenUIError:
-            raise
-        except Exception as error:  # whatever a foreign loader raises becomes one clear sentence
-            log.exception("loading %s failed", name)
-            raise ModelFailed(name, f"{type(error).__name__}: {error}") from error
 
     def _make_room(self, spec: EngineSpec) -> None:
         check_fits(spec, self._look(spec.device))
         while True:
+            with self._left:  # what is unloaded by hand may yet hold the memory
+                self._left.wait_for(lambda: spec.remote or not self._leaving)
             memory = self._look(spec.device)
             with self._lock:
                 loaded = {name: engine.spec for name, engine in self._loaded.items()}
@@ -226,6 +234,18 @@ class EngineRegistry:
             return ModelInfo(name, state, progress, "", demo)
         native = spec.video == "native"
         return ModelInfo(name, state, progress, _told(spec), demo, spec.max_pixels, native)
+
+
+@contextmanager
+def _told_clearly(name: str) -> Iterator[None]:
+    """Whatever foreign code raises over foreign files becomes one sentence."""
+    try:
+        yield
+    except QwenUIError:
+        raise
+    except Exception as error:
+        log.exception("loading %s failed", name)
+        raise ModelFailed(name, f"{type(error).__name__}: {error}") from error
 
 
 def _resolved(slot: _Slot) -> EngineSpec:

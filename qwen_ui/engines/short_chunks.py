@@ -10,8 +10,8 @@ from transformers import Cache
 from qwen_ui.engines.decode_step import TextWeights, after_attention, before_attention, norm
 from qwen_ui.engines.interrupt import Stopped, StopSign
 
-# A longer one keeps a GPU busy however it is launched, and its mask would be large.
-MOST_TOKENS = 512
+MOST_TOKENS = 512  # a longer one keeps a GPU busy however it is launched
+LARGEST_MASK = 2**22  # tokens by tokens before and in it; some groups of heads times two bytes
 _ALIGNED = 16  # what attention kernels want of a mask's rows
 
 
@@ -24,6 +24,11 @@ class ShortChunks:
 
     def __init__(self, weights: TextWeights) -> None:
         self._weights = weights
+
+    def take(self, start: int, end: int) -> bool:
+        """Whether text between these places of a prompt is a short chunk."""
+        tokens = end - start
+        return tokens <= MOST_TOKENS and tokens * end <= LARGEST_MASK
 
     def forward(
         self, ids: torch.Tensor, positions: torch.Tensor, cache: Cache, stop: StopSign

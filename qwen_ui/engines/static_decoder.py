@@ -19,6 +19,7 @@ from qwen_ui.engines.decoder import Launch
 from qwen_ui.engines.split_attention import HIDDEN, attended_parts, joined
 
 SMALLEST = 1024  # tokens that a buffer holds
+KEPT = 8192  # a larger one goes with its conversation: 1.2 GB of a 4B model
 
 _Graph = tuple[Callable[[], None], torch.Tensor]  # run it, and its logits are here
 
@@ -46,8 +47,11 @@ class StaticDecoder:
         self._graphs: dict[int, _Graph] = {}
 
     def start(self, cache: Cache, length: int, position: int) -> Launch:
-        self._length = 0  # what the buffer holds is of no use
+        if self._buffer is not None and self._buffer.shape[2] > max(KEPT, _looked_at(length + 1)):
+            self.release()
+        used, self._length = self._length, 0  # what the buffer holds is of no use
         buffer = self._room(length + 1)
+        buffer[:, :, length:used] = 0  # hidden, but what is not finite would show through
         for layer, (keys, values) in zip(cache.layers, buffer, strict=True):
             keys[:length].copy_(layer.keys[0].transpose(0, 1))
             values[:length].copy_(layer.values[0].transpose(0, 1))
@@ -106,12 +110,14 @@ class StaticDecoder:
     def _captured_on(self, stream: torch.cuda.Stream, tokens: int) -> _Graph:
         state = [self._token, self._place, self._position]
         before = [tensor.clone() for tensor in state]
-        stream.wait_stream(torch.cuda.current_stream())
+        current = torch.cuda.current_stream(self._token.device)
+        stream.wait_stream(current)
         with torch.cuda.stream(stream):  # builds kernels, lets libraries take their workspaces
             self._step(tokens)
             for tensor, value in zip(state, before, strict=True):
                 tensor.copy_(value)
-        torch.cuda.current_stream().wait_stream(stream)
+        current.wait_stream(stream)
+        torch.cuda.synchronize(self._token.device)  # as `graph` does for the first GPU
         graph = torch.cuda.CUDAGraph()
         # other threads may use the GPU meanwhile
         with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):

@@ -12,7 +12,7 @@ import torch
 def to_host(tensor: torch.Tensor) -> torch.Tensor:
     """In page-locked memory, which a GPU reads and writes by itself. What lies there stays."""
     if not tensor.is_cuda:
-        return tensor
+        return tensor.cpu()
     host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
     return host.copy_(tensor, non_blocking=True)
 

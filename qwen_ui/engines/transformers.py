@@ -80,8 +80,10 @@ class TransformersEngine(LocalEngine):
         self._known = _nothing_known(self._budgets)  # an answer that runs goes on with the old one
 
     def close(self) -> None:
-        """Finish what is queued, then give the memory back."""
+        """Finish what is queued, then give the memory back. May be called twice."""
         self._worker.close()
+        if self._machine.model is None:
+            return
         self._make_room()
         self._machine.model = self._machine.short_chunks = None
         del self._decoder
@@ -111,6 +113,8 @@ class TransformersEngine(LocalEngine):
         )
         sampler = Sampler(job.request.sampling, self._suppressed, budget)
         tokens = self._tokens(filled, prompt, sampler, job)
+        cached_tokens, known_pictures = filled.cached_tokens, filled.known_pictures
+        del filled  # a decoder with a buffer of its own needs the prompt's no longer
         reason, count, first_at = self._told(job, tokens, self.spec.context_tokens - prompt.length)
         if budget.cut and reason in (FinishReason.STOP, FinishReason.LENGTH):
             reason = FinishReason.THOUGHT
@@ -122,8 +126,8 @@ class TransformersEngine(LocalEngine):
             first_token_s=max(0.0, first_at - began),
             elapsed_s=ended - began,
             busy_s=ended - device_began,
-            cached_tokens=filled.cached_tokens,
-            known_pictures=filled.known_pictures,
+            cached_tokens=cached_tokens,
+            known_pictures=known_pictures,
         )
 
     def _told(
@@ -170,6 +174,7 @@ class TransformersEngine(LocalEngine):
         breaks off or stops the job."""
         logits = filled.logits
         launch = self._decoder.start(filled.cache, prompt.length, prompt.next_position)
+        del filled
         while not job.stop.is_set():
             token = sampler.choose(logits)
             following = launch(token)

@@ -23,7 +23,7 @@ from qwen_ui.engines.pace import Pace
 from qwen_ui.engines.queued import QueuedJob
 from qwen_ui.engines.retry import run_with_retry
 from qwen_ui.engines.schedule import Schedule
-from qwen_ui.errors import EngineBusy, GenerationFailed, QwenUIError
+from qwen_ui.errors import EngineBusy, GenerationFailed, QwenUIError, without_frames
 
 log = logging.getLogger(__name__)
 
@@ -186,7 +186,7 @@ class Worker:
                 return self._run(job)
             return run_with_retry(self._run, job, self._free)
         except QwenUIError as error:
-            return Failure(error)
+            return Failure(without_frames(error))
         except Exception as error:  # the request boundary of the model's thread
             log.exception("generation failed")
             return Failure(GenerationFailed(f"{type(error).__name__}: {error}"))

@@ -9,6 +9,8 @@ import pytest
 
 from qwen_ui.engines import catalog
 from qwen_ui.engines.catalog import FolderSource, HubSource, choose_default, model_sources
+from qwen_ui.engines.identity import Placement
+from qwen_ui.engines.registry import EngineRegistry
 from qwen_ui.errors import ModelFailed
 from qwen_ui.settings import Settings
 from tests.engines.tiny import save_tiny
@@ -103,3 +105,15 @@ def test_a_folder_with_a_short_name_is_that_folder(
     monkeypatch.chdir(tmp_path)
     Path("4b").mkdir()
     assert isinstance(model_sources(settings(tmp_path, model="4b"))[0], FolderSource)
+
+
+def test_a_folder_that_changed_is_not_loaded_under_its_old_name(tmp_path: Path) -> None:
+    """Its answers would be stored as those of the old weights."""
+    folder = save_tiny(tmp_path / "tuned")
+    registry = EngineRegistry([FolderSource("m", folder, Placement("cpu"), settings(tmp_path))])
+    registry.engine("m").result(60)
+    registry.unload("m")
+    save_tiny(folder, seed=1)
+    with pytest.raises(ModelFailed, match="has changed since this program started"):
+        registry.engine("m").result(60)
+    registry.close()

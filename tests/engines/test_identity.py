@@ -63,6 +63,10 @@ CHANGES: dict[str, Callable[[Path], object]] = {
     ),
     "picture mean": edit("preprocessor_config.json", lambda c: c.update(image_mean=[0, 0, 0])),
     "tokenizer": edit("tokenizer.json", lambda c: c.update(version="2.0")),
+    "tokens that end an answer": edit("generation_config.json", lambda c: c.update(eos_token_id=7)),
+    "a newer place of the picture settings": lambda folder: shutil.copy(
+        folder / "preprocessor_config.json", folder / "processor_config.json"
+    ),
 }
 
 
@@ -111,6 +115,41 @@ def test_so_is_another_version_of_flash_attention_where_that_is_used(
 
     assert spec("flash_attention_2", "2.8") != spec("flash_attention_2", "2.9")
     assert spec("sdpa", "2.8") == spec("sdpa", "2.9")
+
+
+def test_a_processor_that_was_saved_in_one_file_is_read(folder: Path) -> None:
+    before = resolve_spec("tiny", folder, "r", Placement(device="cpu"), source="")
+    settings = json.loads((folder / "preprocessor_config.json").read_text())
+    (folder / "preprocessor_config.json").unlink()
+    (folder / "processor_config.json").write_text(json.dumps({"image_processor": settings}))
+    after = resolve_spec("tiny", folder, "r", Placement(device="cpu"), source="")
+    assert (after.min_pixels, after.max_pixels) == (before.min_pixels, before.max_pixels)
+    load_engine(after, folder, lambda fraction: None).close()
+
+
+def test_each_gpu_is_named_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ["Tesla T4", "L4"]
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda one: names[torch.device(one).index])
+    assert identity._kernels("cuda:1").startswith("1 L4, CUDA")
+    assert identity._kernels("cuda:0").startswith("1 Tesla T4, CUDA")
+
+
+def test_a_gpu_that_is_not_there_is_a_clear_error(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(ModelFailed, match="there is no cuda:1 here; the first one is cuda:0"):
+        resolve_spec("tiny", folder, "r", Placement(device="cuda:1"), source="")
+
+
+def test_a_cpu_that_multiplies_otherwise_is_another_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = {"avx512_bf16": False}
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: told, raising=False)
+    before = identity._kernels("cpu")
+    told["avx512_bf16"] = True
+    assert identity._kernels("cpu") != before
 
 
 def test_where_the_folder_lies_does_not_matter(folder: Path, tmp_path: Path) -> None:

@@ -126,7 +126,6 @@ CONFIG: dict[str, Any] = {"dtype": "bfloat16", "text_config": {}}
         ({"text_config": {}}, "float32", NONE, 100),
         (CONFIG, "bfloat16", "torchao-int8 1", 50),
         ({**CONFIG, "quantization_config": {}}, "bfloat16", "fp8, kernels 1", 100),
-        ({**CONFIG, "quantization_config": {}}, "bfloat16", UNPACKED, 200),
     ],
 )
 def test_what_weights_take_in_the_type_that_they_are_loaded_in(

@@ -88,10 +88,13 @@ def test_a_quantized_model_answers_the_same_each_time(tmp_path: Path) -> None:
     assert answers[0].text == answers[1].text
 
 
-def test_a_model_published_in_fp8_is_unpacked_where_no_gpu_computes_in_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize("dtype", ["auto", "float32", "float16"])
+def test_a_model_published_in_fp8_is_unpacked_where_no_gpu_computes_in_it(
+    tmp_path: Path, dtype: str
+) -> None:
     plain = save_tiny(tmp_path / "plain", dtype="bfloat16")
     packed = as_published_in_fp8(save_tiny(tmp_path / "fp8", dtype="bfloat16"))
-    spec = resolve_spec("m", packed, "1", Placement(device="cpu"), source="tests")
+    spec = resolve_spec("m", packed, "1", Placement(device="cpu", dtype=dtype), source="tests")
     assert spec.quantization == UNPACKED
     engine = load_engine(spec, packed, lambda fraction: None)
     layers = engine._machine.model.model.language_model.layers
@@ -99,7 +102,9 @@ def test_a_model_published_in_fp8_is_unpacked_where_no_gpu_computes_in_it(tmp_pa
         "model.language_model.layers.0.mlp.up_proj.weight"
     ]
     got = layers[0].mlp.up_proj.weight
-    assert got.dtype == torch.bfloat16
+    assert got.dtype == getattr(torch, spec.dtype)
+    parameters = engine._machine.model.parameters()
+    assert spec.weight_bytes == sum(parameter.nbytes for parameter in parameters)
     assert (got - wanted).abs().max() < wanted.abs().max() / 16  # e4m3 has four bits of a number
     assert not torch.equal(got, wanted)
     heard = ask(engine, Message("user", (picture(), "What is this?")), max_tokens=12)

@@ -299,3 +299,46 @@ def test_a_model_is_unloaded_by_hand_after_its_answers_and_loaded_again_when_ask
     with pytest.raises(UnknownModel):
         registry.unload("four")
     registry.close()
+
+
+def test_a_model_that_is_asked_for_while_it_leaves_is_loaded_when_it_has_left() -> None:
+    """Two copies would not fit."""
+    gate, alive, counts = threading.Event(), list[Engine](), list[int]()
+
+    class Leaving(ScriptedEngine):
+        def close(self) -> None:
+            assert gate.wait(10)
+            super().close()
+            alive.remove(self)
+
+    class Source(ScriptedSource):
+        def load(self, spec: EngineSpec, progress: Progress) -> Engine:
+            alive.append(Leaving(spec))
+            counts.append(len(alive))
+            return alive[-1]
+
+    registry = EngineRegistry([Source("one")])
+    load(registry, "one")
+    with ThreadPoolExecutor(1) as pool:
+        left = pool.submit(registry.unload, "one")
+        while registry.loaded("one") is not None:
+            time.sleep(0.002)
+        again = registry.engine("one")
+        time.sleep(0.05)
+        assert not again.done()
+        gate.set()
+        assert left.result(10)
+        again.result(10)
+    registry.close()
+    assert counts == [1, 1]
+
+
+def test_whatever_a_source_raises_is_one_sentence() -> None:
+    class Broken(ScriptedSource):
+        def resolve(self) -> EngineSpec:
+            raise AssertionError
+
+    registry = EngineRegistry([Broken("one")])
+    with pytest.raises(ModelFailed, match="AssertionError"):
+        registry.spec("one")
+    registry.close()

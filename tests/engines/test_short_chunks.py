@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from qwen_ui.demo_model import VARIANTS
-from qwen_ui.engines import prefill
+from qwen_ui.engines import short_chunks
 from qwen_ui.engines.decode_step import take_weights
 from qwen_ui.engines.interrupt import Stopped, StopSign
 from qwen_ui.engines.kv import open_cache
@@ -89,13 +89,21 @@ def test_whatever_was_asked_before_an_answer_is_that_of_a_cold_engine(
 def test_a_long_chunk_and_one_with_a_picture_are_left_to_the_model(
     engine: TransformersEngine, computed: list[list[int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(prefill, "MOST_TOKENS", CHUNK - 1)
+    monkeypatch.setattr(short_chunks, "MOST_TOKENS", CHUNK - 1)
     for messages in CONVERSATIONS.values():
         cold(engine, messages)
     assert computed
     tokenizer = engine._machine.processor.tokenizer
     pad = tokenizer.convert_tokens_to_ids("<|image_pad|>")
     assert all(len(chunk) < CHUNK and pad not in chunk for chunk in computed)
+
+
+def test_a_short_chunk_far_behind_has_too_large_a_mask(engine: TransformersEngine) -> None:
+    chunks = ShortChunks(take_weights(engine._machine.model))
+    assert chunks.take(8000, 8020)
+    assert chunks.take(100_000, 100_020)
+    assert not chunks.take(100_000, 100_512)
+    assert not chunks.take(0, 513)
 
 
 def test_a_stopped_job_ends_between_two_layers(engine: TransformersEngine) -> None:

@@ -7,11 +7,13 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+from transformers import Cache
 
 from qwen_ui.demo_model import VARIANTS
 from qwen_ui.engines import split_attention, static_decoder
 from qwen_ui.engines.decode_step import take_weights
 from qwen_ui.engines.decoder import ForwardDecoder
+from qwen_ui.engines.kv import AppendedLayer
 from qwen_ui.engines.split_attention import HIDDEN, PARTS, attended_parts, joined
 from qwen_ui.engines.static_decoder import StaticDecoder
 from qwen_ui.engines.transformers import TransformersEngine
@@ -80,6 +82,36 @@ def test_an_answer_that_outgrows_its_buffer_goes_on(
     assert grown
     for name, messages in CONVERSATIONS.items():
         assert by(engine, static, messages) == first[name], name
+
+
+def test_numbers_that_are_not_finite_do_not_outlive_their_answer(
+    engine: TransformersEngine,
+) -> None:
+    weights, messages = take_weights(engine._machine.model), CONVERSATIONS["one picture"]
+    static = StaticDecoder(weights, kernels=False)
+    before = by(engine, static, messages)
+    overflowed = Cache(layers=[AppendedLayer() for _ in weights.layers])
+    for layer in overflowed.layers:
+        shape = (1, weights.shape.kv_heads, 900, weights.shape.width)
+        layer.update(*torch.full((2, *shape), torch.nan))
+    with torch.inference_mode():
+        static.start(overflowed, 900, 900)(5)()
+    assert by(engine, static, messages) == before
+
+
+def test_the_buffer_of_a_long_conversation_goes_with_it(
+    engine: TransformersEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(static_decoder, "SMALLEST", 16)
+    monkeypatch.setattr(static_decoder, "KEPT", 32)
+    monkeypatch.setattr(split_attention, "PARTS", 2)
+    static = StaticDecoder(take_weights(engine._machine.model), kernels=False)
+    short = by(engine, static, CONVERSATIONS["text"])
+    by(engine, static, CONVERSATIONS["three turns"])
+    assert static._buffer is not None
+    grown = static._buffer.shape[2]
+    assert by(engine, static, CONVERSATIONS["text"]) == short
+    assert static._buffer.shape[2] < grown
 
 
 def test_memory_is_given_back_and_taken_again(engine: TransformersEngine) -> None:
