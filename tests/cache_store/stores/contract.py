@@ -122,12 +122,12 @@ class StoreContract(ABC):
         assert size >= 100_000
 
     def test_a_value_ends_at_its_time_and_reading_does_not_prolong_it(self, store: Store) -> None:
-        store.put("name", lasting(b"value", 0.25))
-        ends = time.time() + 0.25
-        while time.time() < ends - 0.05:
-            assert store.get("name") is not None
+        ends = time.time() + 0.5
+        store.put("name", lasting(b"value", 0.5))
+        while time.time() < ends - 0.1:
+            assert store.get("name") is not None or time.time() >= ends  # on a busy machine
             time.sleep(0.02)
-        time.sleep(0.1)
+        time.sleep(0.2)
         assert store.get("name") is None
 
     def test_a_value_that_has_ended_is_not_kept(self, store: Store) -> None:
