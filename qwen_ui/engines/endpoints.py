@@ -27,6 +27,7 @@ _FAULTS = 3  # in a row, and the server is left alone
 _PAUSES_S = (0.5, 1.5)  # before it is asked again
 _LONGEST_WAIT_S = 10.0  # that a server may ask for; longer is told to people instead
 _FIRST_LOOK_S, _LAST_LOOK_S = 0.25, 10.0
+_SURE_FOR_S = 3.0  # that it has the model still: one that starts anew takes longer to load it
 
 
 class Endpoint:
@@ -41,18 +42,31 @@ class Endpoint:
         self._model = model
         self._revision = revision
         self._verified = False
+        self._verified_at = 0.0  # on the loop's clock
         self._faults = 0
         self._watcher: asyncio.Task[None] | None = None
 
     async def verify(self, client: httpx.AsyncClient) -> None:
-        """See that it has the model whose answers are asked for. Raises Trouble."""
-        if self._verified:
+        """See that it has the model whose answers are asked for. Raises Trouble.
+
+        Again after a while: one that is started anew, with another build, while nobody asks has
+        failed nobody.
+        """
+        clock = asyncio.get_running_loop().time
+        if self._verified and clock() < self._verified_at + _SURE_FOR_S:
             return
-        told = await ask_identity(client, self.url, self._key, self._model)
+        try:
+            told = await ask_identity(client, self.url, self._key, self._model)
+        except Trouble:
+            if not self._verified:
+                raise
+            self._verified_at = clock()
+            return  # the question itself will show what is wrong, if anything is
         if not may_answer_for(self._revision, told):
+            self._verified = False
             log.info("%s has another build of %s: %s", self.url, self._model, told)
             raise Trouble(RemoteChanged(model=self._model), Retry.ELSEWHERE, down=True)
-        self._verified = True
+        self._verified, self._verified_at = True, clock()
 
     def succeeded(self) -> None:
         self._faults = 0

@@ -107,6 +107,8 @@ class Reading:
         without a reason has been cut, whatever came before."""
         if self._reason is None:
             raise Trouble(RemoteCut(), Retry.AGAIN, fault=True)
+        if self._reason == "abort":  # vLLM that is being shut down
+            raise Trouble(RemoteCut(), Retry.NEVER, fault=True)
         if self._reason == "content_filter":
             raise Trouble(RemoteFiltered(), Retry.NEVER)
         if self._reason not in _FINISHED:

@@ -159,3 +159,18 @@ def test_a_server_that_was_restarted_with_another_build_is_noticed(two: Two) -> 
         assert time.monotonic() < deadline
         time.sleep(0.02)
     assert two.first.asked == []
+
+
+def test_one_that_was_restarted_with_another_build_while_nobody_asked_is_noticed(
+    two: Two, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(endpoints, "_SURE_FOR_S", 0.0)
+    two.engine.close()
+    two.engine = two.over(two.first.url)
+    assert two.ask() == "first"
+    port = two.first.server_address[1]
+    two.first.kill()
+    two.first = OpenAIServer(port=port)
+    two.first.on_models = lists(CARD | {"root": "/models/other"})
+    assert isinstance(ask(two.engine, QUESTION).failure.error, remote_errors.RemoteChanged)
+    assert two.first.asked == []

@@ -141,6 +141,7 @@ CONTEXT = "This model's maximum context length is 4096 tokens. However, you requ
         (refuses(200, "{oops"), "RemoteFailed", 3),
         (says("", reason="content_filter"), "RemoteFiltered", 1),
         (says("", reason="tool_calls"), "RemoteFailed", 1),
+        (says("", reason="abort"), "RemoteCut", 1),
     ],
 )  # fmt: skip
 def test_errors_are_one_clear_sentence_that_does_not_tell_the_key(
