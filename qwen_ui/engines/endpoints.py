@@ -17,7 +17,7 @@ import httpx
 
 from qwen_ui.engines.remote_identity import ask_identity, authorization, may_answer_for
 from qwen_ui.engines.trouble import Retry, Trouble
-from qwen_ui.remote_errors import RemoteChanged
+from qwen_ui.remote_errors import RemoteBusy, RemoteChanged
 
 log = logging.getLogger(__name__)
 
@@ -57,8 +57,9 @@ class Endpoint:
             return
         try:
             told = await ask_identity(client, self.url, self._key, self._model)
-        except Trouble:
-            if not self._verified:
+        except Trouble as trouble:
+            if not self._verified or isinstance(trouble.error, RemoteBusy):
+                self._verified = False  # it loads, and who knows what
                 raise
             self._verified_at = clock()
             return  # the question itself will show what is wrong, if anything is

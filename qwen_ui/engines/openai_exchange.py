@@ -21,6 +21,7 @@ CONNECT_S = 5.0
 _LONGEST_LINE = 16 * 2**20
 _LAST_S = 1.0  # after the last word, for the counts and the end of the stream
 _DONE = "[DONE]"
+_ALIVE = ""  # a comment: llama.cpp encodes the picture of another question
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,7 @@ class Patience:
     """How long a server may be silent, in seconds: before the first token, and between two."""
 
     first_token_s: float = 120.0
-    silence_s: float = 30.0
+    silence_s: float = 45.0  # llama.cpp tells every 30 that it is alive
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +75,10 @@ async def _read(
                 async for payload in payloads:
                     if payload == _DONE:
                         over = True
-                    else:
+                    elif payload != _ALIVE:
                         reading.push(payload)
+                    elif over or reading.ended:
+                        continue
                     if over or reading.ended or reading.spoke:
                         waits_s = _LAST_S if over or reading.ended else patience.silence_s
                         limit.reschedule(clock() + waits_s)
@@ -104,6 +107,8 @@ async def _payloads(client: httpx.AsyncClient, post: Post, sent: str) -> AsyncGe
                 name, _, value = line.partition(":")
                 if name == "data" and value.strip():
                     yield value.strip()
+                elif line.startswith(":"):
+                    yield _ALIVE
 
 
 async def _lines(response: httpx.Response) -> AsyncIterator[str]:

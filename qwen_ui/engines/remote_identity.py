@@ -22,7 +22,7 @@ from typing import Any
 import httpx
 
 from qwen_ui.engines.trouble import Retry, Trouble, failed, of_response, of_transport
-from qwen_ui.remote_errors import RemoteSlow
+from qwen_ui.remote_errors import RemoteLacksModel, RemoteSlow
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +31,7 @@ Told = Mapping[str, str | int]
 UNTOLD = "untold"
 _FIELDS = ("owned_by", "root", "max_model_len")  # vLLM and SGLang; `created` is the time of asking
 _META = ("n_params", "size", "n_ctx_train", "n_vocab")  # llama.cpp
+_ANSWERS_TO_ANY_NAME = "llamacpp"  # with the model that it has
 _PATIENCE_S = 5.0
 _WRITING = threading.Lock()  # the models of a program share a file
 
@@ -57,10 +58,14 @@ async def ask_identity(client: httpx.AsyncClient, url: str, key: str | None, mod
     try:
         models = response.json()["data"]
         listed = {entry["id"]: entry for entry in models}
-    except (ValueError, TypeError, KeyError):
+        for entry in models:  # llama.cpp: `--alias a,b`
+            listed |= dict.fromkeys(entry.get("aliases") or (), entry)
+    except (ValueError, TypeError, KeyError, AttributeError):
         raise failed("its list of models cannot be read") from None
     if model not in listed:
         _warn(url, model, ", ".join(map(str, listed)) or "none")
+        if any(entry.get("owned_by") == _ANSWERS_TO_ANY_NAME for entry in models):
+            raise Trouble(RemoteLacksModel(model=model), Retry.ELSEWHERE, down=True)
         return {}
     return _told(listed[model])
 
@@ -123,7 +128,8 @@ def _warn(url: str, model: str, names: str) -> None:
 
 
 def _told(entry: dict[str, Any]) -> Told:
-    meta = entry.get("meta")
+    # a router of llama.cpp tells `status`, and `meta` only while the model is loaded
+    meta = None if "status" in entry else entry.get("meta")
     fields = {name: entry.get(name) for name in _FIELDS}
     fields |= {name: meta.get(name) for name in _META} if isinstance(meta, dict) else {}
     return {name: value for name, value in fields.items() if isinstance(value, str | int)}

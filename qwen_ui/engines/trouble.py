@@ -26,6 +26,8 @@ _TOO_LONG = re.compile(
     r"(context|model|input)[ _](length|size|window)|too long|max_(model_len|(completion_)?tokens)",
     re.IGNORECASE,
 )
+_NO_MODEL = re.compile("model '.*' not found")  # a router of llama.cpp
+_NO_PICTURES = "image input is not supported"  # llama.cpp without its `--mmproj`
 _LONGEST_REASON = 200
 
 
@@ -83,6 +85,10 @@ def of_status(status: int, message: str, model: str, wait_s: float = 0.0) -> Tro
             return Trouble(RemoteTooBig(), Retry.NEVER)
         case 408 | 429 | 503:
             return Trouble(RemoteBusy(), Retry.AGAIN, wait_s=wait_s)
+        case 400 if _NO_MODEL.fullmatch(message):
+            return Trouble(RemoteLacksModel(model=model), Retry.ELSEWHERE)
+        case 500 if _NO_PICTURES in message:
+            return Trouble(RemoteFailed(reason=_line(message)), Retry.NEVER)
         case 400 | 422 if _TOO_LONG.search(message):
             return Trouble(RemoteContextTooLong(), Retry.NEVER)
         case _ if status >= 500:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterator
 from typing import Any
 
+import httpx
 import pytest
 
 from qwen_ui import remote_errors
 from qwen_ui.engines import endpoints
 from qwen_ui.engines.openai import OpenAIEngine
 from qwen_ui.engines.openai_exchange import Patience
-from qwen_ui.engines.remote_identity import revision_of
+from qwen_ui.engines.remote_identity import ask_identity, revision_of
+from qwen_ui.engines.trouble import Trouble
 from qwen_ui.types import Message
 from tests.engines.openai_server import (
     CARD,
+    MODEL,
     OpenAIServer,
     drops,
     hangs,
@@ -174,3 +178,49 @@ def test_one_that_was_restarted_with_another_build_while_nobody_asked_is_noticed
     two.first.on_models = lists(CARD | {"root": "/models/other"})
     assert isinstance(ask(two.engine, QUESTION).failure.error, remote_errors.RemoteChanged)
     assert two.first.asked == []
+
+
+LLAMA = CARD | {"owned_by": "llamacpp", "aliases": [MODEL, "other-name"]}
+
+
+def test_a_router_of_llama_cpp_is_the_same_before_and_after_it_loads() -> None:
+    """`meta` is told only while the model is loaded."""
+    meta = {"meta": {"size": 7, "n_params": 3}}
+    asleep = told_by(LLAMA | {"status": {"value": "unloaded"}})
+    assert told_by(LLAMA | {"status": {"value": "loaded"}} | meta) == asleep
+    assert told_by(LLAMA | meta) != told_by(LLAMA)
+
+
+def told_by(card: dict[str, Any], model: str = MODEL) -> Any:
+    server = OpenAIServer()
+    server.on_models = lists(card)
+
+    async def asked() -> Any:
+        async with httpx.AsyncClient() as client:
+            return await ask_identity(client, server.url, None, model)
+
+    try:
+        return asyncio.run(asked())
+    finally:
+        server.kill()
+
+
+def test_what_llama_cpp_has_not_is_not_answered_by_what_it_has() -> None:
+    """It answers to any name."""
+    assert told_by(LLAMA, "other-name") == told_by(LLAMA)
+    with pytest.raises(Trouble) as caught:
+        told_by(LLAMA, "another")
+    assert isinstance(caught.value.error, remote_errors.RemoteLacksModel)
+
+
+def test_one_that_is_loading_is_not_trusted_to_have_the_same_build(
+    two: Two, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(endpoints, "_SURE_FOR_S", 0.0)
+    two.engine.close()
+    two.engine = two.over(two.first.url)
+    assert two.ask() == "first"
+    two.first.on_models = refuses(503)
+    asked = len(two.first.asked)
+    assert isinstance(ask(two.engine, QUESTION).failure.error, remote_errors.RemoteBusy)
+    assert len(two.first.asked) == asked

@@ -142,6 +142,9 @@ CONTEXT = "This model's maximum context length is 4096 tokens. However, you requ
         (says("", reason="content_filter"), "RemoteFiltered", 1),
         (says("", reason="tool_calls"), "RemoteFailed", 1),
         (says("", reason="abort"), "RemoteCut", 1),
+        (refuses(400, {"error": {"message": "model 'x' not found"}}), "RemoteLacksModel", 1),
+        (refuses(500, {"error": {"message": "image input is not supported - hint: mmproj"}}),
+         "RemoteFailed", 1),
     ],
 )  # fmt: skip
 def test_errors_are_one_clear_sentence_that_does_not_tell_the_key(
