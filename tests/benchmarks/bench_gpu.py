@@ -313,7 +313,12 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--json", action="store_true", help="end with one JSON object on a line")
     parser.add_argument("--sizes", nargs="+", default=["4B", "8B"], help="4B, 8B or small")
     parser.add_argument("--pairs", type=int, default=1000, help="whose bits are compared")
-    parser.add_argument("--part", choices=("all", "times", "bits"), default="all")
+    parser.add_argument(
+        "--part",
+        choices=("all", "times", "bits"),
+        default="all",
+        help="1 to 3 are times, 4 is bits",
+    )
     parser.add_argument("--decoding", default="auto", help="eager, graph or triton; auto: the last")
     parser.add_argument("--child", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()

@@ -165,30 +165,25 @@ def test_a_server_that_was_restarted_with_another_build_is_noticed(two: Two) -> 
     assert two.first.asked == []
 
 
-def test_one_that_was_restarted_with_another_build_while_nobody_asked_is_noticed(
-    two: Two, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def alone(two: Two, monkeypatch: pytest.MonkeyPatch) -> Two:
+    """Only the first server is asked, has answered, and is looked at before each question."""
     monkeypatch.setattr(endpoints, "_SURE_FOR_S", 0.0)
     two.engine.close()
     two.engine = two.over(two.first.url)
     assert two.ask() == "first"
-    port = two.first.server_address[1]
-    two.first.kill()
-    two.first = OpenAIServer(port=port)
-    two.first.on_models = lists(CARD | {"root": "/models/other"})
-    assert isinstance(ask(two.engine, QUESTION).failure.error, remote_errors.RemoteChanged)
-    assert two.first.asked == []
+    return two
 
 
-LLAMA = CARD | {"owned_by": "llamacpp", "aliases": [MODEL, "other-name"]}
-
-
-def test_a_router_of_llama_cpp_is_the_same_before_and_after_it_loads() -> None:
-    """`meta` is told only while the model is loaded."""
-    meta = {"meta": {"size": 7, "n_params": 3}}
-    asleep = told_by(LLAMA | {"status": {"value": "unloaded"}})
-    assert told_by(LLAMA | {"status": {"value": "loaded"}} | meta) == asleep
-    assert told_by(LLAMA | meta) != told_by(LLAMA)
+def test_one_that_was_restarted_with_another_build_while_nobody_asked_is_noticed(
+    alone: Two,
+) -> None:
+    port = alone.first.server_address[1]
+    alone.first.kill()
+    alone.first = OpenAIServer(port=port)
+    alone.first.on_models = lists(CARD | {"root": "/models/other"})
+    assert isinstance(ask(alone.engine, QUESTION).failure.error, remote_errors.RemoteChanged)
+    assert alone.first.asked == []
 
 
 def told_by(card: dict[str, Any], model: str = MODEL) -> Any:
@@ -205,6 +200,17 @@ def told_by(card: dict[str, Any], model: str = MODEL) -> Any:
         server.kill()
 
 
+LLAMA = CARD | {"owned_by": "llamacpp", "aliases": [MODEL, "other-name"]}
+
+
+def test_a_router_of_llama_cpp_is_the_same_before_and_after_it_loads() -> None:
+    """`meta` is told only while the model is loaded."""
+    meta = {"meta": {"size": 7, "n_params": 3}}
+    asleep = told_by(LLAMA | {"status": {"value": "unloaded"}})
+    assert told_by(LLAMA | {"status": {"value": "loaded"}} | meta) == asleep
+    assert told_by(LLAMA | meta) != told_by(LLAMA)
+
+
 def test_what_llama_cpp_has_not_is_not_answered_by_what_it_has() -> None:
     """It answers to any name."""
     assert told_by(LLAMA, "other-name") == told_by(LLAMA)
@@ -213,14 +219,8 @@ def test_what_llama_cpp_has_not_is_not_answered_by_what_it_has() -> None:
     assert isinstance(caught.value.error, remote_errors.RemoteLacksModel)
 
 
-def test_one_that_is_loading_is_not_trusted_to_have_the_same_build(
-    two: Two, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(endpoints, "_SURE_FOR_S", 0.0)
-    two.engine.close()
-    two.engine = two.over(two.first.url)
-    assert two.ask() == "first"
-    two.first.on_models = refuses(503)
-    asked = len(two.first.asked)
-    assert isinstance(ask(two.engine, QUESTION).failure.error, remote_errors.RemoteBusy)
-    assert len(two.first.asked) == asked
+def test_one_that_is_loading_is_not_trusted_to_have_the_same_build(alone: Two) -> None:
+    alone.first.on_models = refuses(503)
+    asked = len(alone.first.asked)
+    assert isinstance(ask(alone.engine, QUESTION).failure.error, remote_errors.RemoteBusy)
+    assert len(alone.first.asked) == asked

@@ -211,6 +211,23 @@ def test_garbage_in_mid_answer_ends_it(server: OpenAIServer, make: Made) -> None
     assert len(server.asked) == 1
 
 
+def test_a_sign_of_life_between_two_words_is_waited_for(server: OpenAIServer, make: Made) -> None:
+    """llama.cpp sends comments while it encodes the picture of another question."""
+
+    def answer(handler: Handler) -> None:
+        handler.begin()
+        handler.say(content="one ")
+        for _ in range(4):
+            time.sleep(QUICK.silence_s / 2)
+            handler.send(":\n\n")
+        handler.say(content="two")
+        handler.end()
+
+    server.script.append(answer)
+    assert ask(make(patience=QUICK), QUESTION).text == "one two"
+    assert len(server.asked) == 1
+
+
 def test_a_server_that_says_nothing_is_given_up(server: OpenAIServer, make: Made) -> None:
     server.otherwise = hangs
     error = error_of(ask(make(patience=QUICK), QUESTION))
